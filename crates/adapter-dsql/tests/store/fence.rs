@@ -12,7 +12,6 @@ use crate::support::{
         GuardedWrite, KINDS, TAKEOVER_METHODS, assert_ownership_lost, numbers, take_over,
     },
     recorder::Recorded,
-    relay::Relay,
 };
 use sqlx::{Connection, Executor, PgConnection};
 use temporal_dsql_domain::ShardId;
@@ -161,13 +160,12 @@ async fn a_write_does_not_wait_for_another_write_of_its_shard() {
 #[tokio::test]
 async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeover() {
     let Some((database, _proxy)) = database_with_proxy().await else { return };
-    let mut relay = Relay::start(database.addr().unwrap()).await;
-    let other =
-        crate::support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
-    let config = crate::support::config(&database, relay.addr());
+    let server = database.addr().unwrap();
+    let other = crate::support::open(&database, server, RetryPolicy::default()).await;
+    let config = crate::support::config(&database, server);
     let ask = async |write: &GuardedWrite| stored(&database, write).await;
     crate::support::late::applied_once_and_never_after_a_takeover(
-        &mut relay, &config, None, &other, ask,
+        server, &config, None, &other, ask,
     )
     .await;
 }

@@ -36,9 +36,7 @@ async fn after_all_connections_broke_one_operation_costs_one_failed_exchange_and
 async fn sessions_that_the_server_ends_are_not_tried_one_after_the_other() {
     let Some(database) = ScratchDatabase::create().await else { return };
     crate::support::set_up(&database).await;
-    let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
-               WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    let break_all = async || drop(database.query(end).await.unwrap());
+    let break_all = async || database.execute(crate::support::END_SESSIONS).await.unwrap();
     for form in [WriteForm::OneStatement, WriteForm::StatementPerTable] {
         let mut config = config(&database, database.addr().unwrap());
         config.write_form = form;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use temporal_dsql_domain::{
     ArchetypeId, BranchId, ExecutionState, ExecutionsRow, HistoryBranch, HistoryNode,
     HistoryTreeInfo, ImmediateQueue, ImmediateTask, Tasks, Timestamp, TreeId,
@@ -62,10 +63,8 @@ fn update(of: &Snapshot) -> UpdateExecution {
 /// Opens all `size` connections of the pool of `store`; they are idle afterwards.
 #[expect(clippy::disallowed_methods, reason = "transactions that hold connections")]
 async fn fill(store: &DsqlStore, size: usize) {
-    let mut open = Vec::new();
-    for _ in 0..size {
-        open.push(store.begin(Attempt::first("Fill")).await.unwrap());
-    }
+    let begin = async |_| store.begin(Attempt::first("Fill")).await.unwrap();
+    let open = join_all((0..size).map(begin)).await;
     for transaction in open {
         transaction.rollback().await.unwrap();
     }

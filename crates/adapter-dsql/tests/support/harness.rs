@@ -20,7 +20,7 @@ use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_testkit::{Admin, FaultProxy, OccCode, ScratchDatabase, When, WireFault};
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{RESTORE_SEED, WRITTEN_TABLES_QUERY, counts_query, numbers};
+use super::{END_SESSIONS, RESTORE_SEED, WRITTEN_TABLES_QUERY, counts_query, numbers};
 
 /// The state that the fixtures of one run share.
 struct Shared {
@@ -53,7 +53,7 @@ impl Shared {
             if !database.is_reusable || database.policy != policy {
                 database.store.close();
                 database.proxy.cut();
-                end_sessions(admin).await;
+                admin.query(END_SESSIONS).await.unwrap();
                 database.proxy = FaultProxy::start(database.scratch.addr().unwrap()).unwrap();
                 database.store = self.open(&database.scratch, &database.proxy, policy).await;
                 (database.policy, database.is_reusable) = (policy, true);
@@ -174,18 +174,6 @@ impl Drop for Scratch {
             self.shared.free.lock().unwrap().push(database);
         }
     }
-}
-
-/// Ends all sessions but this one.
-async fn end_sessions(admin: &mut Admin) {
-    // The function that ends a session can wait for its end, in steps of 100 ms.
-    const END: &str = "DO $$ BEGIN LOOP \
-                       PERFORM pg_terminate_backend(pid) FROM pg_stat_activity \
-                       WHERE datname = current_database() AND pid <> pg_backend_pid(); \
-                       EXIT WHEN NOT FOUND; \
-                       PERFORM pg_sleep(0.001); PERFORM pg_stat_clear_snapshot(); \
-                       END LOOP; END $$";
-    admin.query(END).await.unwrap();
 }
 
 /// Empties every table that the last trial wrote to, which the query `written` returns.

@@ -1,8 +1,9 @@
 //! Statements that arrive after their client has timed out.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use aws_credential_types::provider::SharedCredentialsProvider;
+use futures_util::future::join_all;
 use temporal_dsql_domain::ShardId;
 use temporal_dsql_ports::{Outcome, RetryPolicy, StoreError};
 use temporal_dsql_store::{Config, DsqlStore, WriteForm, connect};
@@ -23,69 +24,84 @@ enum BeforeDelivery {
     TakenOver(super::operations::TakeoverMethod),
 }
 
-/// Sends each kind of write over `relay`, which delays its statement until the client has timed
-/// out. `other` connects without the relay, and `stored` runs the query of a write.
+/// Sends each kind of write to `server` over a relay, which delays its statement until the client has
+/// timed out. `other` connects without the relay, and `stored` runs the query of a write.
 pub async fn applied_once_and_never_after_a_takeover(
-    relay: &mut Relay,
+    server: SocketAddr,
     config: &Config,
     credentials: Option<SharedCredentialsProvider>,
     other: &DsqlStore,
     stored: impl AsyncFn(&GuardedWrite) -> [i64; 5],
 ) {
-    let mut config = config.clone();
-    config.write_form = WriteForm::OneStatement;
-    config.statement_timeout = Duration::from_millis(700);
-    config.retry = RetryPolicy::NEVER;
-    let mut shard = 1_000;
-    for kind in KINDS {
+    // At the same time: the clients mostly wait for their timeouts.
+    let kinds = (1..).zip(KINDS).map(async |(number, kind)| {
+        let mut relay = Relay::start(server).await;
+        let mut config = config.clone();
+        config.port = relay.addr().port();
+        config.write_form = WriteForm::OneStatement;
+        // Long enough to connect on a busy machine.
+        config.statement_timeout = Duration::from_secs(2);
+        config.retry = RetryPolicy::NEVER;
         let taken_over = TAKEOVER_METHODS.map(BeforeDelivery::TakenOver);
-        for before_delivery in
-            [BeforeDelivery::Nothing, BeforeDelivery::Repeated].into_iter().chain(taken_over)
-        {
-            let what = format!("{kind:?}, {before_delivery:?}");
-            shard += 1;
-            let owner = Owner { shard_id: ShardId(shard), range_id: 1 };
-            let write = GuardedWrite::prepared(other, kind, owner).await;
-            let before = stored(&write).await;
+        let cases =
+            [BeforeDelivery::Nothing, BeforeDelivery::Repeated].into_iter().chain(taken_over);
+        for (case, before_delivery) in (0..).zip(cases) {
+            let owner = Owner { shard_id: ShardId(1_000 * number + case), range_id: 1 };
             let store = connect(&config, credentials.clone()).await.unwrap();
-            // The statement is prepared on the connection, so that one message contains the whole
-            // write.
-            warm(&store, owner).await;
-            relay.delay_next();
-            let error = write.execute_on(&store).await.unwrap_err();
-            assert_eq!(error.outcome(), Outcome::Unknown, "{what}: {error:?}");
-            store.close();
-            let delayed = relay.delayed_message().await;
-            assert_eq!(stored(&write).await, before, "{what}: it has not arrived");
-            let expected = match before_delivery {
-                BeforeDelivery::Nothing => write.applied_to(before),
-                BeforeDelivery::Repeated => {
-                    write.execute_on(other).await.unwrap();
-                    write.applied_to(before)
-                }
-                BeforeDelivery::TakenOver(method) => {
-                    take_over(other, owner, method).await.unwrap();
-                    before
-                }
+            send_late(&mut relay, store, other, &stored, owner, kind, before_delivery).await;
+        }
+    });
+    join_all(kinds).await;
+}
+
+/// Sends one write over `relay` with `store`.
+async fn send_late(
+    relay: &mut Relay,
+    store: DsqlStore,
+    other: &DsqlStore,
+    stored: &impl AsyncFn(&GuardedWrite) -> [i64; 5],
+    owner: Owner,
+    kind: Kind,
+    before_delivery: BeforeDelivery,
+) {
+    let what = format!("{kind:?}, {before_delivery:?}");
+    let write = GuardedWrite::prepared(other, kind, owner).await;
+    let before = stored(&write).await;
+    // The statement is prepared on the connection, so that one message contains the whole write.
+    warm(&store, owner).await;
+    relay.delay_next();
+    let error = write.execute_on(&store).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{what}: {error:?}");
+    store.close();
+    let delayed = relay.delayed_message().await;
+    assert_eq!(stored(&write).await, before, "{what}: it has not arrived");
+    let expected = match before_delivery {
+        BeforeDelivery::Nothing => write.applied_to(before),
+        BeforeDelivery::Repeated => {
+            write.execute_on(other).await.unwrap();
+            write.applied_to(before)
+        }
+        BeforeDelivery::TakenOver(method) => {
+            take_over(other, owner, method).await.unwrap();
+            before
+        }
+    };
+    delayed.deliver().await;
+    assert_eq!(stored(&write).await, expected, "{what}");
+    // A repetition is refused.
+    let again = write.execute_on(other).await;
+    match before_delivery {
+        BeforeDelivery::TakenOver(_) => assert_ownership_lost(&write, again),
+        BeforeDelivery::Nothing | BeforeDelivery::Repeated => {
+            let error = again.unwrap_err();
+            let is_refused = match kind {
+                Kind::AddTasks => matches!(error, StoreError::AlreadyExists { .. }),
+                _ => matches!(error, StoreError::Condition(_)),
             };
-            delayed.deliver().await;
-            assert_eq!(stored(&write).await, expected, "{what}");
-            // A repetition is refused.
-            let again = write.execute_on(other).await;
-            match before_delivery {
-                BeforeDelivery::TakenOver(_) => assert_ownership_lost(&write, again),
-                BeforeDelivery::Nothing | BeforeDelivery::Repeated => {
-                    let error = again.unwrap_err();
-                    let is_refused = match kind {
-                        Kind::AddTasks => matches!(error, StoreError::AlreadyExists { .. }),
-                        _ => matches!(error, StoreError::Condition(_)),
-                    };
-                    assert!(is_refused, "{what}: {error:?}");
-                }
-            }
-            assert_eq!(stored(&write).await, expected, "{what}");
+            assert!(is_refused, "{what}: {error:?}");
         }
     }
+    assert_eq!(stored(&write).await, expected, "{what}");
 }
 
 /// Sends a write that is refused: no owner has the range id.

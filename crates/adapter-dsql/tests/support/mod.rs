@@ -31,6 +31,15 @@ use uuid::Uuid;
 /// The owner of the shard of [`current`] and [`execution`].
 pub const OWNER: Owner = Owner { shard_id: ShardId(7), range_id: 1 };
 
+/// Ends all sessions of the database but the one that runs it, and waits for their end. The function
+/// that ends a session can wait as well, in steps of 100 ms.
+pub const END_SESSIONS: &str = "DO $$ BEGIN LOOP \
+                                PERFORM pg_terminate_backend(pid) FROM pg_stat_activity \
+                                WHERE datname = current_database() AND pid <> pg_backend_pid(); \
+                                EXIT WHEN NOT FOUND; \
+                                PERFORM pg_sleep(0.001); PERFORM pg_stat_clear_snapshot(); \
+                                END LOOP; END $$";
+
 /// Restores the row of the schema that stores write to.
 pub const RESTORE_SEED: &str = "UPDATE namespace_metadata SET notification_version = 1 \
                                 WHERE notification_version <> 1";

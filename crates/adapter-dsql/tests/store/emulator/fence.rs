@@ -24,7 +24,6 @@ use crate::support::{
         assert_ownership_lost, numbers, take_over,
     },
     recorder::Recorded,
-    relay::Relay,
 };
 
 async fn one_statement() -> Option<ScratchCluster> {
@@ -169,14 +168,12 @@ async fn a_late_commit_fails_after_a_takeover_and_takes_effect_without_one() {
 #[tokio::test]
 async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeover() {
     let Some(cluster) = one_statement().await else { return };
-    let mut config = config(&cluster);
-    let mut relay = Relay::start(SocketAddr::from(([127, 0, 0, 1], cluster.port()))).await;
-    config.port = relay.addr().port();
+    let server = SocketAddr::from(([127, 0, 0, 1], cluster.port()));
     let other = open(&cluster, RetryPolicy::default()).await;
     let ask = async |write: &GuardedWrite| stored(&cluster, write).await;
     late::applied_once_and_never_after_a_takeover(
-        &mut relay,
-        &config,
+        server,
+        &config(&cluster),
         Some(credentials(&cluster)),
         &other,
         ask,
