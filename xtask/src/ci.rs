@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{clients, demo, process};
+use crate::{clients, process};
 
 /// Checks that run before the README's commands, cheapest first.
 const CHECKS: &[&str] = &[
@@ -20,9 +20,8 @@ const CHECKS: &[&str] = &[
     "cargo doc --workspace --lib --examples --no-deps",
 ];
 
-/// The commands at the beginning of the README, word for word. The build of the tests serves for the
-/// demo; that of the demo alone, with fewer features, is checked before.
-const README_COMMANDS: &[&str] = &["cargo xtask test", "cargo xtask demo"];
+/// The commands at the beginning of the README, word for word.
+const README_COMMANDS: &[&str] = &["cargo xtask demo", "cargo xtask test"];
 
 /// Runs every command, up to the first failure.
 ///
@@ -33,7 +32,6 @@ pub fn run() -> Result<ExitCode> {
         process::run(&mut process::command(line))?;
     }
     check_facade(&documentation()?.join("temporal_dsql"))?;
-    process::run(&mut process::command(&format!("cargo check {}", demo::OWN_FEATURES)))?;
     for line in README_COMMANDS {
         process::run(&mut process::command(line))?;
     }

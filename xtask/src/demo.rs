@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: builds and starts `temporal-dsql-demo`.
+//! `cargo xtask demo`: starts `temporal-dsql-demo`.
 
 use std::process::ExitCode;
 
@@ -6,27 +6,18 @@ use anyhow::Result;
 
 use crate::process;
 
-/// The demo with its own features only. Of the crates that the development profile optimises for the
-/// tests, it is built faster without, and runs as fast: it sends few statements.
-pub const OWN_FEATURES: &str = "--package temporal-dsql-demo \
-                                --config profile.dev.package.dsql-emulator.opt-level=0 \
-                                --config profile.dev.package.rustls.opt-level=0 \
-                                --config profile.dev.package.rustls-webpki.opt-level=0";
-
-/// The demo with the features of the tests, because an example has them. Where the tests are built,
-/// this compiles nothing; elsewhere it compiles much that the demo does not need.
-const FEATURES_OF_TESTS: &str = "--workspace --bin temporal-dsql-demo --example memory";
+/// Crates that the development profile optimises for the tests. The demo is built faster without, and
+/// runs as fast: it sends few statements.
+const NOT_OPTIMISED: [&str; 3] = ["dsql-emulator", "rustls", "rustls-webpki"];
 
 /// Runs the demo and returns its exit code.
 ///
 /// # Errors
-/// The build fails.
+/// Cargo cannot be started.
 pub fn run() -> Result<ExitCode> {
-    let options = if process::built_path("test-postgres")?.exists() {
-        FEATURES_OF_TESTS
-    } else {
-        OWN_FEATURES
-    };
-    process::run(&mut process::command(&format!("cargo build {options}")))?;
-    process::forward_quietly(&mut process::built_program("temporal-dsql-demo")?)
+    let mut command = process::command("cargo run --package temporal-dsql-demo");
+    for package in NOT_OPTIMISED {
+        command.args(["--config", &format!("profile.dev.package.{package}.opt-level=0")]);
+    }
+    process::forward_quietly(&mut command)
 }

@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    path::PathBuf,
     process::{Command, ExitCode, ExitStatus},
 };
 
@@ -24,20 +23,12 @@ pub fn build_workspace() -> Command {
     command("cargo build --workspace --bins --tests")
 }
 
-/// The path of a program of [`build_workspace`], which is in the folder of this one.
-///
-/// # Errors
-/// The path of this program is unknown.
-pub fn built_path(name: &str) -> Result<PathBuf> {
-    Ok(env::current_exe()?.with_file_name(name))
-}
-
-/// The program at [`built_path`].
+/// A program of [`build_workspace`], which is in the folder of this one.
 ///
 /// # Errors
 /// The path of this program is unknown.
 pub fn built_program(name: &str) -> Result<Command> {
-    let mut command = Command::new(built_path(name)?);
+    let mut command = Command::new(env::current_exe()?.with_file_name(name));
     command.current_dir(workspace::root());
     Ok(command)
 }
