@@ -3,13 +3,13 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File},
     path::Path,
     process::{Command, Stdio},
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -161,23 +161,32 @@ fn make_service(folder: &Path, dependencies: &str) -> Result<()> {
     Ok(())
 }
 
+/// The lines at the end of the output that an error contains: the names of the failed tests are there.
+const LINES: usize = 100;
+
 fn build(subject: Subject) -> Result<Cell> {
     let folder = tempfile::tempdir()?;
     let target = folder.path().join("target");
     let mut command = subject.command(folder.path())?;
+    // One file for both, so that what a failed test prints is beside what cargo says about it.
+    let printed = folder.path().join("printed");
+    let file = File::create(&printed)?;
     command
         .env("CARGO_TARGET_DIR", &target)
         .env_remove("CARGO_BUILD_TARGET_DIR")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+        .stdout(file.try_clone()?)
+        .stderr(file);
     let start = Instant::now();
-    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let status = command.status().with_context(|| format!("{command:?}"))?;
     let seconds = start.elapsed().as_secs_f64();
-    let said = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<_> = said.lines().collect();
-    let end = lines[lines.len().saturating_sub(20)..].join("\n");
-    ensure!(output.status.success(), "{} failed: {end}", subject.name());
+    if !status.success() {
+        let printed = fs::read(printed)?;
+        let printed = String::from_utf8_lossy(&printed);
+        let lines: Vec<_> = printed.lines().collect();
+        let end = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        bail!("{} failed:\n{end}", subject.name());
+    }
     Ok(Cell { subject, seconds, packages: packages(&target.join("debug/.fingerprint"))? })
 }
 
@@ -203,6 +212,14 @@ mod tests {
             fs::create_dir(folder.path().join(unit)).unwrap();
         }
         assert_eq!(packages(folder.path()).unwrap(), 2);
+    }
+
+    #[test]
+    fn the_error_of_a_command_contains_what_it_printed() {
+        // It prints the number of lines, and fails if that is 0.
+        let command = "grep --count x /dev/null".to_owned();
+        let error = build(Subject::Command(command.clone())).unwrap_err().to_string();
+        assert_eq!(error, format!("`{command}`, with its run failed:\n0"));
     }
 
     #[test]
