@@ -60,6 +60,12 @@ pub enum Progress<'a> {
         /// The time since the first page was asked for.
         elapsed: Duration,
     },
+    /// The preflight of an import has found what does not stop it, and an operator should know before
+    /// the copy begins.
+    Noted {
+        /// What it is.
+        note: &'a str,
+    },
     /// A transient failure is retried.
     Retrying {
         /// The failed action.

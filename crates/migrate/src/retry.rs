@@ -31,6 +31,8 @@ pub struct Timeouts {
     /// How long the job of a new index may take to appear. An invalid index without a running job
     /// for this long is abandoned.
     pub job_visibility: Duration,
+    /// The longest search for the rows of one table that differ between the sides of an import.
+    pub search: Duration,
 }
 
 impl Default for Timeouts {
@@ -44,6 +46,7 @@ impl Default for Timeouts {
             poll: Duration::from_secs(1),
             index_build: Duration::from_secs(60 * 60),
             job_visibility: Duration::from_secs(10),
+            search: Duration::from_secs(60),
         }
     }
 }

@@ -192,6 +192,7 @@ impl ProgressObserver for ProgressReporter {
                     self.waiting(table, elapsed, text);
                 }
             }
+            Progress::Noted { note } => self.line(&format!("note: {note}")),
             Progress::Repairing { index } => {
                 self.line(&format!("index {index} is invalid and no job builds it: rebuilding it"));
             }

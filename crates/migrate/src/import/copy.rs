@@ -24,7 +24,8 @@ use super::{
 use crate::{
     DatabaseError, Digest, MigrateError, PostgresDatabase,
     postgres::{Parameter, RawRow, RowSession},
-    retry::{is_retryable, retried},
+    progress::Progress,
+    retry::retried,
 };
 
 /// Rows that differ are listed up to this number.
@@ -186,7 +187,10 @@ pub(super) async fn copy(
     let sessions = jobs.map(|_| [prepared.source.another(), first.another()]).collect();
     let sides = [Side::Source, Side::Target];
     let (sessions, note) = open(sessions, sides, settings).await?;
-    prepared.plan.notes.extend(note);
+    if let Some(note) = note {
+        settings.observer.on(Progress::Noted { note: &note });
+        prepared.plan.notes.push(note);
+    }
     let queue = Arc::new(Queue { works, settings: settings.clone() });
     let mut jobs = JoinSet::new();
     for [source, target] in sessions {
@@ -209,19 +213,20 @@ pub(super) async fn open<const N: usize>(
     for mut of_job in sessions {
         for (session, side) in of_job.iter_mut().zip(sides) {
             let action = format!("connecting a job to the {}", side.name());
-            if opened.is_empty() {
-                retried!(retry, &action, session.connect())?;
-                continue;
-            }
-            match session.connect().await {
-                Ok(()) => {}
-                Err(error) if is_retryable(&error) => {
-                    let note = format!("only {} of {jobs} jobs could run: {error}", opened.len());
-                    return Ok((opened, Some(note)));
+            let mut is_full = None;
+            let connected = retried!(retry, &action, async {
+                match session.connect().await {
+                    Err(DatabaseError::Busy(error)) if !opened.is_empty() => {
+                        is_full = Some(DatabaseError::Busy(error));
+                        Ok(())
+                    }
+                    result => result,
                 }
-                Err(source) => {
-                    return Err(MigrateError::Database { action, source }.into());
-                }
+            });
+            connected?;
+            if let Some(error) = is_full {
+                let note = format!("only {} of {jobs} jobs could run: {error}", opened.len());
+                return Ok((opened, Some(note)));
             }
         }
         opened.push(of_job);

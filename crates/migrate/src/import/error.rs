@@ -18,6 +18,10 @@ pub enum ImportError {
     #[error("the import cannot begin:{}nothing was written", listed(.0))]
     Refused(Vec<Problem>),
 
+    /// The source does not have what a fence is made of. Nothing was written.
+    #[error("the fence of the source cannot be changed:{}nothing was written", listed(.0))]
+    FenceRefused(Vec<Problem>),
+
     /// A call to a database failed, or the target cannot be verified.
     #[error(transparent)]
     Migrate(Box<MigrateError>),

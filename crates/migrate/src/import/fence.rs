@@ -52,12 +52,19 @@ impl<'a> Fence<'a> {
         Self { source, settings }
     }
 
-    /// Reads the state of the shards. Changes nothing.
+    /// Checks that the fence can be set, or taken away, and reads the state of the shards. Changes nothing.
+    ///
+    /// A fence is set at versions only that can be imported, and taken away at any: the source may have
+    /// been updated since.
     ///
     /// # Errors
-    /// The source is no Temporal database that can be imported, or cannot be read.
-    pub async fn state(&mut self) -> Result<FenceState, ImportError> {
-        source::check_version(self.source, &self.settings).await?;
+    /// [`ImportError::FenceRefused`]; the source cannot be read.
+    pub async fn state(&mut self, fenced: bool) -> Result<FenceState, ImportError> {
+        let checked = match fenced {
+            true => source::check_version(self.source, &self.settings).await.map(drop),
+            false => source::check_main_store(self.source, &self.settings).await,
+        };
+        checked.map_err(refused)?;
         self.count().await
     }
 
@@ -67,7 +74,7 @@ impl<'a> Fence<'a> {
     /// # Errors
     /// As [`state`](Self::state).
     pub async fn set(&mut self, fenced: bool) -> Result<FenceReport, ImportError> {
-        source::check_version(self.source, &self.settings).await?;
+        self.state(fenced).await?;
         let (change, action) = match fenced {
             true => {
                 (format!("+ {STEP} WHERE range_id < {STEP}"), "fencing the shards of the source")
@@ -85,8 +92,16 @@ impl<'a> Fence<'a> {
     async fn count(&mut self) -> Result<FenceState, ImportError> {
         let state = source::shards(&mut self.source.rows(), &self.settings).await?;
         match source::shards_problem(state) {
-            Some(problem) => Err(ImportError::Refused(vec![problem])),
+            Some(problem) => Err(ImportError::FenceRefused(vec![problem])),
             None => Ok(state),
         }
+    }
+}
+
+/// The error of a fence for that of an import.
+fn refused(error: ImportError) -> ImportError {
+    match error {
+        ImportError::Refused(problems) => ImportError::FenceRefused(problems),
+        error => error,
     }
 }

@@ -42,7 +42,7 @@ pub use progress::{Counts, ImportProgress, Phase};
 pub use report::{ImportPlan, ImportReport, Place, PlannedTable, RowDifference, TableReport};
 pub(crate) use values::{Column, ValueType};
 
-use crate::{PostgresDatabase, ProgressObserver, Schema, Timeouts, retry::Retry};
+use crate::{PostgresDatabase, Progress, ProgressObserver, Schema, Timeouts, retry::Retry};
 
 /// The settings of an import.
 #[derive(Clone)]
@@ -108,6 +108,9 @@ impl<'a> Importer<'a> {
     /// until the deadline; [`ImportError::Interrupted`]. Differences are part of the report.
     pub async fn import(&mut self) -> Result<ImportReport, ImportError> {
         let mut prepared = self.prepare(true).await?.checked()?;
+        for note in &prepared.plan.notes {
+            self.settings.observer.on(Progress::Noted { note });
+        }
         let copied = copy::copy(&mut prepared, self.target, &self.settings).await?;
         self.prove(prepared, Some(copied)).await
     }

@@ -32,9 +32,17 @@ pub(super) struct Prepared {
     pub(super) tables: Vec<Arc<TableMapping>>,
     /// The session that holds the snapshot.
     pub(super) source: RowSession,
+    /// One minute before the snapshot. A server of the source with a later heartbeat has run meanwhile.
+    /// `None` if the source has no table of servers.
+    pub(super) servers_since: Option<String>,
 }
 
 impl Prepared {
+    /// What is left if the tables cannot be read.
+    const fn without_tables(plan: ImportPlan, source: RowSession) -> Self {
+        Self { plan, tables: Vec::new(), source, servers_since: None }
+    }
+
     /// # Errors
     /// [`ImportError::Refused`] if there is a problem.
     pub(super) fn checked(self) -> Result<Self, ImportError> {
@@ -56,7 +64,7 @@ impl Importer<'_> {
     /// checked.
     pub(super) async fn prepare(&mut self, writes: bool) -> Result<Prepared, ImportError> {
         let settings = self.settings.clone();
-        let objects = self.schema.objects_at(self.schema.newest());
+        let mut objects = self.schema.objects_at(self.schema.newest());
         let mut plan = ImportPlan {
             source_version: String::new(),
             shards: super::FenceState { shards: 0, fenced: 0 },
@@ -66,15 +74,14 @@ impl Importer<'_> {
             problems: Vec::new(),
         };
         let mut session = self.source.rows();
-        let target_problem =
-            target::schema_problem(self.target, self.schema, &self.logical_name, &settings).await?;
-        let has_target = target_problem.is_none();
-        plan.problems.extend(target_problem);
+        let (schema, name) = (self.schema, &self.logical_name);
+        target::check_schema(self.target, schema, &mut objects, name, &settings, &mut plan).await?;
+        let has_target = plan.problems.is_empty();
         plan.source_version = match source::check_version(self.source, &settings).await {
             Ok(version) => version,
             Err(ImportError::Refused(problems)) => {
                 plan.problems.extend(problems);
-                return Ok(Prepared { plan, tables: Vec::new(), source: session });
+                return Ok(Prepared::without_tables(plan, session));
             }
             Err(error) => return Err(error),
         };
@@ -98,15 +105,18 @@ impl Importer<'_> {
                 .extend(privileges::of_target(self.target, &tables, writes, &settings).await?);
         }
         if !can_read {
-            return Ok(Prepared { plan, tables: Vec::new(), source: session });
+            return Ok(Prepared::without_tables(plan, session));
         }
         let retry = settings.retry();
         retried!(retry, "opening a snapshot of the source", session.export_snapshot())?;
         plan.problems.extend(source::encoding_problem(&mut session, &settings).await?);
         plan.shards = source::shards(&mut session, &settings).await?;
         plan.problems.extend(source::shards_problem(plan.shards));
+        let mut servers_since = None;
         if catalog.tables.contains_key("cluster_membership") {
-            self.note_servers(&mut plan, &mut session, writes).await?;
+            let since = source::minute_before(&mut session, &settings).await?;
+            self.note_servers(&mut plan, &mut session, &since, writes).await?;
+            servers_since = Some(since);
         }
         if has_target && writes {
             let mut target = self.target.rows();
@@ -124,10 +134,12 @@ impl Importer<'_> {
             measured.push((PlannedTable { table: table.name.clone(), rows, bytes }, table));
         }
         // The largest first, so that no job is left with it alone at the end.
-        measured.sort_by_key(|(table, _)| std::cmp::Reverse((table.bytes, table.rows)));
+        measured.sort_by_key(|(table, _): &(PlannedTable, _)| {
+            (target::rank(&table.table), std::cmp::Reverse((table.bytes, table.rows)))
+        });
         let (planned, tables) = measured.into_iter().unzip();
         plan.tables = planned;
-        Ok(Prepared { plan, tables, source: session })
+        Ok(Prepared { plan, tables, source: session, servers_since })
     }
 
     /// Servers of the source stop an import, unless it is a rehearsal; a source without a fence is
@@ -136,9 +148,10 @@ impl Importer<'_> {
         &self,
         plan: &mut ImportPlan,
         session: &mut RowSession,
+        since: &str,
         writes: bool,
     ) -> Result<(), ImportError> {
-        let servers = source::servers(session, &self.settings).await?;
+        let servers = source::servers(session, since, &self.settings).await?;
         let list = servers.join("; ");
         if !servers.is_empty() && writes && !self.settings.rehearse {
             let message = format!(

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::task::JoinSet;
 
 use super::{
-    ImportError, ImportReport, Importer, Phase, TableReport,
+    ImportError, ImportReport, Importer, Phase, PlannedTable, TableReport,
     copy::{self, Queue, Totals, Work},
     differences,
     mapping::TableMapping,
@@ -16,7 +16,7 @@ use super::{
     sql::Side,
     target,
 };
-use crate::{Digest, postgres::RowSession};
+use crate::{Digest, error::counted, postgres::RowSession};
 
 impl Importer<'_> {
     /// Reads the target, and the source unless its rows were read while they were `copied`, and
@@ -53,11 +53,14 @@ impl Importer<'_> {
             differing_rows: 0,
             notes: prepared.plan.notes.clone(),
             objections: Vec::new(),
+            is_target_used: false,
             is_rehearsal: self.settings.rehearse,
         };
         let mut by_name = BTreeMap::new();
         let sides = at_source.into_iter().zip(at_target);
-        for (table, (source, target)) in prepared.tables.iter().zip(sides) {
+        let planned = prepared.tables.iter().zip(&prepared.plan.tables);
+        for ((table, planned), (source, target)) in planned.zip(sides) {
+            report.objections.extend(unread_rows(planned, source.digest.rows()));
             let reported = TableReport {
                 table: table.name.clone(),
                 inserted: source.inserted,
@@ -70,7 +73,14 @@ impl Importer<'_> {
             if !reported.is_exact() {
                 let (settings, mut target) = (&self.settings, self.target.rows());
                 let source = &mut prepared.source;
-                for found in differences::first(source, &mut target, table, settings).await? {
+                let found = differences::first(source, &mut target, table, settings).await?;
+                if !found.is_complete {
+                    report.notes.push(format!(
+                        "the search for rows of {} that differ was ended early",
+                        table.name
+                    ));
+                }
+                for found in found.rows {
                     if !report.differences.contains(&found) {
                         report.differences.push(found);
                     }
@@ -80,35 +90,35 @@ impl Importer<'_> {
         }
         report.tables = by_name.into_values().collect();
         report.differences.truncate(100);
+        let used = target::used_problem(&mut self.target.rows(), &self.settings).await?;
+        report.is_target_used = used.is_some();
+        let used = used.map(|problem| problem.message);
         if was_copied {
-            report.objections = self.objections(&mut prepared).await?;
+            report.objections.extend(used);
+            report.objections.extend(self.objections(&mut prepared).await?);
         } else {
-            let used = target::used_problem(&mut self.target.rows(), &self.settings).await?;
-            report.notes.extend(used.map(|problem| problem.message));
+            report.notes.extend(used);
         }
         Ok(report)
     }
 
-    /// Why what was copied does not count: the source has changed since the snapshot, or a server has
-    /// used the target.
+    /// Why what was copied does not count: the source has changed since the snapshot.
     async fn objections(&mut self, prepared: &mut Prepared) -> Result<Vec<String>, ImportError> {
         let settings = self.settings.clone();
         let mut objections = Vec::new();
-        let mut target = self.target.rows();
-        if let Some(problem) = target::used_problem(&mut target, &settings).await? {
-            objections.push(problem.message);
-        }
         if settings.rehearse {
             return Ok(objections);
         }
         let mut now = self.source.rows();
-        let servers = source::servers(&mut now, &settings).await?;
-        if !servers.is_empty() {
-            objections.push(format!(
-                "servers were started at the source: {}; stop them, run `fence-source`, and import \
-                 again into an empty target",
-                servers.join("; ")
-            ));
+        if let Some(since) = &prepared.servers_since {
+            let servers = source::servers(&mut now, since, &settings).await?;
+            if !servers.is_empty() {
+                objections.push(format!(
+                    "servers were started at the source: {}; stop them, run `fence-source`, and \
+                     import again into an empty target",
+                    servers.join("; ")
+                ));
+            }
         }
         let shards = prepared.tables.iter().find(|table| table.name == "shards").cloned();
         if let Some(shards) = shards {
@@ -162,6 +172,19 @@ impl Importer<'_> {
         let works = queue.run(jobs, keepalive).await?;
         Ok(works.into_iter().map(Work::into_totals).collect())
     }
+}
+
+/// The objection to a table whose rows were `read` by its primary key, in another number than were
+/// counted without it.
+fn unread_rows(planned: &PlannedTable, read: u64) -> Option<String> {
+    let PlannedTable { table, rows, .. } = planned;
+    (*rows != read).then(|| {
+        format!(
+            "{table} of the source has {}, and its primary key finds {read}: the index is damaged; run \
+             `REINDEX TABLE {table}` there, and then the same command again",
+            counted(*rows, "row")
+        )
+    })
 }
 
 /// Adds up the digests of chunks until there is none left.

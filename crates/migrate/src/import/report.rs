@@ -14,7 +14,7 @@ pub struct ImportPlan {
     pub source_version: String,
     /// The shards of the source, and how many are fenced.
     pub shards: FenceState,
-    /// The tables to copy, the largest first.
+    /// The tables to copy: those that identify the deployment, then the others, the largest first.
     pub tables: Vec<PlannedTable>,
     /// How many tables are left out, because others were named.
     pub left_out: u64,
@@ -57,6 +57,8 @@ pub struct ImportReport {
     pub notes: Vec<String>,
     /// Why the comparison does not count: the source has changed, or a server has used the target.
     pub objections: Vec<String>,
+    /// Whether a server has used the target, so that it may be in production.
+    pub is_target_used: bool,
     /// Whether servers of the source were allowed to run, so that the target is thrown away.
     pub is_rehearsal: bool,
 }
@@ -193,6 +195,13 @@ impl fmt::Display for ImportReport {
         }
         let rows: u64 = self.tables.iter().map(|table| table.source.rows()).sum();
         let (rows, tables) = (counted(rows, "row"), counted(self.tables.len() as u64, "table"));
+        if !self.has_equal_rows() && self.is_target_used {
+            return writeln!(
+                f,
+                "the target is not equal to the source; nothing was overwritten. What servers have \
+                 written at the target differs"
+            );
+        }
         if !self.has_equal_rows() {
             return writeln!(
                 f,

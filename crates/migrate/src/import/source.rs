@@ -19,14 +19,19 @@ use crate::{
 /// The versions that the schema for DSQL has had, which no schema of upstream's plugin still has.
 const VERSIONS_OF_DSQL: RangeInclusive<SchemaVersion> = SchemaVersion::new(1, 0)..=VERSION;
 
-/// Servers whose heartbeat is younger than a minute. The time of a heartbeat is UTC.
+/// One minute before the snapshot of the session: a server whose last heartbeat is older has stopped. The
+/// time of a heartbeat is UTC.
+const SINCE: &str = "\
+    SELECT to_char(now() AT TIME ZONE 'UTC' - INTERVAL '1 minute', 'YYYY-MM-DD HH24:MI:SS.US')";
+
+/// Servers with a heartbeat after a moment.
 const SERVERS: &str = "\
     SELECT CASE role WHEN 1 THEN 'frontend' WHEN 2 THEN 'history' WHEN 3 THEN 'matching' \
                      WHEN 4 THEN 'worker' ELSE 'role ' || role END, \
            rpc_address, rpc_port, \
            greatest(0, extract(epoch FROM clock_timestamp() AT TIME ZONE 'UTC' - last_heartbeat))::bigint \
       FROM cluster_membership \
-     WHERE last_heartbeat > clock_timestamp() AT TIME ZONE 'UTC' - INTERVAL '1 minute' \
+     WHERE last_heartbeat > $1::text::timestamp \
      ORDER BY role, rpc_address, rpc_port";
 
 /// The recorded version of a source that can be imported.
@@ -39,11 +44,8 @@ pub(super) async fn check_version(
 ) -> Result<String, ImportError> {
     let retry = settings.retry();
     let refused = |problem| Err(ImportError::Refused(vec![problem]));
-    if source.engine() == Engine::Dsql {
-        return refused(Problem::new(
-            ProblemKind::Source,
-            "the source is a DSQL cluster; an import reads Temporal's database on PostgreSQL",
-        ));
+    if let Some(problem) = engine_problem(source) {
+        return refused(problem);
     }
     let rows: Result<_, _> =
         retried!(retry, "reading the schema version of the source", source.version_rows());
@@ -53,6 +55,30 @@ pub(super) async fn check_version(
         Ok(version) => Ok(version),
         Err(problem) => refused(problem),
     }
+}
+
+/// Checks that the source has Temporal's shards, at whatever version.
+///
+/// # Errors
+/// As [`check_version`].
+pub(super) async fn check_main_store(
+    source: &mut PostgresDatabase,
+    settings: &Settings,
+) -> Result<(), ImportError> {
+    let problem = match engine_problem(source) {
+        None => main_store_problem(&catalog(source, settings).await?),
+        problem => problem,
+    };
+    problem.map_or(Ok(()), |problem| Err(ImportError::Refused(vec![problem])))
+}
+
+fn engine_problem(source: &PostgresDatabase) -> Option<Problem> {
+    (source.engine() == Engine::Dsql).then(|| {
+        Problem::new(
+            ProblemKind::Source,
+            "the source is a DSQL cluster; an import reads Temporal's database on PostgreSQL",
+        )
+    })
 }
 
 /// The whole catalog of the source.
@@ -95,18 +121,8 @@ fn version_of(rows: &[VersionRow], database: &str, catalog: &Catalog) -> Result<
         },
     };
     let version = row.version.clone().unwrap_or_default();
-    if !catalog.tables.contains_key("shards") {
-        let is_visibility = catalog.tables.contains_key("executions_visibility");
-        return problem(match is_visibility {
-            true => {
-                "the source is the visibility store; give --from with the database of the main \
-                     store"
-                    .to_owned()
-            }
-            false => "the source has no table shards, so it is not the main store of Temporal; \
-                      check --from"
-                .to_owned(),
-        });
+    if let Some(problem) = main_store_problem(catalog) {
+        return Err(problem);
     }
     if SOURCE_VERSIONS.contains(&version.as_str()) {
         return Ok(version);
@@ -132,6 +148,19 @@ fn version_of(rows: &[VersionRow], database: &str, catalog: &Catalog) -> Result<
     problem(format!("the source is at schema version {version}; {known} can be imported; {what}"))
 }
 
+/// The problem of a source that is not the main store, at whatever version.
+fn main_store_problem(catalog: &Catalog) -> Option<Problem> {
+    if catalog.tables.contains_key("shards") {
+        return None;
+    }
+    let message = if catalog.tables.contains_key("executions_visibility") {
+        "the source is the visibility store; give --from with the database of the main store"
+    } else {
+        "the source has no table shards, so it is not the main store of Temporal; check --from"
+    };
+    Some(Problem::new(ProblemKind::SourceVersion, message))
+}
+
 /// The problem of the source's encoding, if it has one.
 pub(super) async fn encoding_problem(
     session: &mut RowSession,
@@ -152,16 +181,34 @@ pub(super) async fn encoding_problem(
     }))
 }
 
-/// The servers that are alive, as a list for people.
+/// The moment after which a heartbeat is that of a running server: one minute before the snapshot of
+/// `session`.
+pub(super) async fn minute_before(
+    session: &mut RowSession,
+    settings: &Settings,
+) -> Result<String, ImportError> {
+    let retry = settings.retry();
+    let mut since = String::new();
+    let mut visit = |row: &RawRow<'_>| {
+        since = row.text(0);
+        true
+    };
+    retried!(retry, "reading the clock of the source", session.read(SINCE, &[], &mut visit))?;
+    Ok(since)
+}
+
+/// The servers with a heartbeat after `since`, as a list for people.
 pub(super) async fn servers(
     session: &mut RowSession,
+    since: &str,
     settings: &Settings,
 ) -> Result<Vec<String>, ImportError> {
     let retry = settings.retry();
-    Ok(retried!(retry, "looking for servers of the source", read_servers(session))?)
+    Ok(retried!(retry, "looking for servers of the source", read_servers(session, since))?)
 }
 
-async fn read_servers(session: &mut RowSession) -> Result<Vec<String>, DatabaseError> {
+async fn read_servers(session: &mut RowSession, since: &str) -> Result<Vec<String>, DatabaseError> {
+    let since = [Parameter::Value(ValueType::Text, Some(since.as_bytes()))];
     let mut servers = Vec::new();
     let mut visit = |row: &RawRow<'_>| {
         let [role, address] = [0, 1].map(|column| row.text(column));
@@ -169,7 +216,7 @@ async fn read_servers(session: &mut RowSession) -> Result<Vec<String>, DatabaseE
         servers.push(format!("{role} at {address}:{port}, heartbeat {seconds} s ago"));
         true
     };
-    session.read(SERVERS, &[], &mut visit).await?;
+    session.read(SERVERS, &since, &mut visit).await?;
     Ok(servers)
 }
 

@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ImportError, Settings,
+    ImportError, ImportPlan, Settings,
     error::{Problem, ProblemKind},
     mapping::TableMapping,
     pages::{Cursor, Pages},
@@ -24,8 +24,9 @@ use crate::{
 };
 
 /// Tables that are small, and whose rows say which deployment a database belongs to and whether it has
-/// changed: a server writes its shards all the time.
-const IDENTIFYING: [&str; 4] = ["cluster_metadata_info", "namespaces", "nexus_endpoints", "shards"];
+/// changed: a server writes its shards all the time. They are copied first, so that a later run can
+/// recognise the source of a run that ended early.
+const IDENTIFYING: [&str; 4] = ["shards", "cluster_metadata_info", "namespaces", "nexus_endpoints"];
 
 /// The rows of the target that are listed if they are not those of the source.
 const LISTED: usize = 10;
@@ -37,33 +38,56 @@ const SAMPLE: usize = 64;
 /// What to do with a target that cannot be used.
 const EMPTY_IT: &str = "use an empty target: `setup-schema --overwrite` drops all rows of this one";
 
-/// Why the target is not one for an import, by its schema.
-pub(super) async fn schema_problem(
+/// The message about a target that a server has used.
+const USED: &str = "a server has used the target (cluster_membership has rows): if a deployment runs \
+                    there, keep it; an import needs a cluster that no server has used";
+
+/// The place of a table in the order of a copy: before all others if it identifies a deployment.
+pub(super) fn rank(table: &str) -> usize {
+    IDENTIFYING.iter().position(|name| *name == table).unwrap_or(IDENTIFYING.len())
+}
+
+/// Checks the schema of the target: it is that of this release, but columns may hold longer texts.
+/// `objects` get the types of those, and `plan` a note of each and the problem, if there is one.
+pub(super) async fn check_schema(
     target: &mut PostgresDatabase,
     schema: &Schema,
+    objects: &mut Objects,
     logical_name: &str,
     settings: &Settings,
-) -> Result<Option<Problem>, ImportError> {
-    let problem = |message| Ok(Some(Problem::new(ProblemKind::Target, message)));
+    plan: &mut ImportPlan,
+) -> Result<(), ImportError> {
+    let mut problem = |message| plan.problems.push(Problem::new(ProblemKind::Target, message));
     let newest = schema.newest();
     let mut migrator =
         Migrator::new(schema, target, logical_name, settings.timeouts, &*settings.observer);
     match migrator.verify(None).await {
-        Ok(found) if !found.is_clean() => {
-            problem(format!("the target is not as it should be: {}", found.to_string().trim_end()))
+        Ok(found) if found.differences.iter().any(|found| found.wider_text().is_none()) => {
+            problem(format!("the target is not as it should be: {}", found.to_string().trim_end()));
         }
         Ok(found) if found.version != newest => problem(format!(
             "the target is at schema version {}; run `update-schema` to bring it to {newest}",
             found.version
         )),
-        Ok(_) => Ok(None),
+        Ok(found) => {
+            for difference in &found.differences {
+                plan.notes.push(format!("the target holds longer texts: {difference}"));
+                let Some((table, column, data_type)) = difference.wider_text() else { continue };
+                let columns = objects.tables.get_mut(table).map(|table| &mut table.columns);
+                let mut columns = columns.into_iter().flatten();
+                if let Some(found) = columns.find(|found| found.name == column) {
+                    data_type.clone_into(&mut found.data_type);
+                }
+            }
+        }
         Err(
             error @ (MigrateError::NotSetUp { .. }
             | MigrateError::NewerThanTool { .. }
             | MigrateError::UnreadableVersion { .. }),
         ) => problem(format!("the target: {error}")),
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
     }
+    Ok(())
 }
 
 /// Whether a server has used the target: each writes a row when it starts, and an import none.
@@ -72,11 +96,7 @@ pub(super) async fn used_problem(
     settings: &Settings,
 ) -> Result<Option<Problem>, ImportError> {
     let is_used = has_rows(session, "cluster_membership", settings).await?;
-    Ok(is_used.then(|| {
-        let message =
-            format!("a server has used the target (cluster_membership has rows); {EMPTY_IT}");
-        Problem::new(ProblemKind::TargetUsed, message)
-    }))
+    Ok(is_used.then(|| Problem::new(ProblemKind::TargetUsed, USED)))
 }
 
 /// Whether a table has rows.

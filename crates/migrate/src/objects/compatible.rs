@@ -51,6 +51,18 @@ impl Difference {
         }
     }
 
+    /// The table, the column and its type, if the only difference is that the column holds longer texts.
+    pub(crate) fn wider_text(&self) -> Option<(&str, &str, &str)> {
+        match self {
+            Self::Column { table, column, property: "type", expected, actual }
+                if expected.starts_with("varchar") && is_wider(expected, actual) =>
+            {
+                Some((table, column, actual))
+            }
+            _ => None,
+        }
+    }
+
     /// Why a command does not go on with this difference; `None` if its text says it.
     pub(crate) fn obstacle(&self) -> Option<&'static str> {
         match self {

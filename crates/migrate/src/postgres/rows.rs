@@ -239,17 +239,26 @@ impl RowSession {
     }
 }
 
-/// Lets the session wait: a snapshot is read for as long as an import takes. Every role may change
-/// these settings; which of them there are depends on the version of the server.
+/// Lets the session wait: a snapshot is read for as long as an import takes. But a statement whose client
+/// has gone ends soon, and not after it has read the whole table. Every role may change these settings;
+/// which of them there are depends on the version of the server.
 async fn without_timeouts(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(
         "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
          WHERE name IN ('idle_in_transaction_session_timeout', 'statement_timeout', \
          'transaction_timeout')",
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    let checks = sqlx::query(
+        "SELECT pg_catalog.set_config(name, '2s', false) FROM pg_catalog.pg_settings \
+         WHERE name = 'client_connection_check_interval'",
+    );
+    match checks.execute(connection).await {
+        // Not every operating system of a server can check.
+        Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn bound(text: &str, parameters: &[Parameter<'_>]) -> Query<'static, Postgres, PgArguments> {

@@ -1,9 +1,19 @@
 //! Imports under faults: the next run, or this one, ends exact.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use dsql_emulator::CommitRates;
-use temporal_dsql_migrate::import::{ImportError, Phase};
+use sqlx::{Connection, PgConnection};
+use temporal_dsql_migrate::{
+    Progress,
+    import::{ImportError, Phase},
+};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
 
 use crate::{assert_recorded, cluster, import, settings, source, target};
@@ -135,6 +145,58 @@ async fn connections_of_the_source_that_are_cut_are_met_or_the_next_run_complete
         let report = import(&source.url(), &target.url(), crate::settings()).await.unwrap();
         assert!(report.is_exact(), "cut {cut} at {at}: {report}");
         assert_recorded(async |sql| target.query(&sql).await.unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_fails_while_jobs_are_opened_is_opened_again() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    let proxy = FaultProxy::start(source.addr().unwrap()).unwrap();
+    let text = "SET TRANSACTION SNAPSHOT";
+    for _ in 0..2 {
+        proxy.inject(When::Executing(text.to_owned()), WireFault::LostAnswer);
+    }
+    let report = import(&source.url_via(proxy.addr()), &target.url(), settings()).await.unwrap();
+    assert!(report.is_exact(), "{report}");
+    assert_eq!(proxy.pending_faults(), 0);
+    assert!(!report.notes.iter().any(|note| note.contains("jobs could run")), "{report}");
+}
+
+#[tokio::test]
+async fn a_scan_whose_client_has_gone_ends() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    let waiting = format!(
+        "SELECT query FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock'",
+        source.name()
+    );
+    let waiting = async || source.query(&waiting).await.unwrap();
+    let mut settings = settings();
+    // Tables are counted by name, so the last one is not read yet when the first was.
+    let counts = Arc::new(AtomicBool::new(false));
+    let counting = Arc::clone(&counts);
+    settings.observer = Arc::new(move |progress: Progress<'_>| {
+        counting.fetch_or(matches!(progress, Progress::Reading { .. }), Ordering::Relaxed);
+    });
+    let (from, to) = (source.url(), target.url());
+    let mut lock = PgConnection::connect(&from).await.unwrap();
+    {
+        let mut attempt = std::pin::pin!(import(&from, &to, settings));
+        let moment = Duration::from_millis(1);
+        while !counts.load(Ordering::Relaxed) {
+            assert!(tokio::time::timeout(moment, &mut attempt).await.is_err(), "it ended");
+        }
+        let held = "BEGIN; LOCK TABLE visibility_tasks IN ACCESS EXCLUSIVE MODE";
+        sqlx::raw_sql(held).execute(&mut lock).await.unwrap();
+        while waiting().await.is_empty() {
+            assert!(tokio::time::timeout(moment, &mut attempt).await.is_err(), "it ended");
+        }
+    }
+    let start = tokio::time::Instant::now();
+    while let [scan, ..] = &waiting().await[..] {
+        assert!(start.elapsed() < Duration::from_secs(60), "goes on: {scan:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

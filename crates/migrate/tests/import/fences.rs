@@ -1,7 +1,7 @@
 //! A fence keeps the Go server's statements from writing, and nothing else.
 
 use sqlx::{Connection, PgConnection};
-use temporal_dsql_migrate::import::{Fence, FenceReport, FenceState};
+use temporal_dsql_migrate::import::{Fence, FenceReport, FenceState, ImportError};
 use temporal_dsql_testkit::ScratchDatabase;
 
 use crate::{assert_recorded, import, open, settings, source, target};
@@ -132,6 +132,46 @@ async fn a_server_that_writes_during_an_import_makes_it_not_count() {
     assert!(report.objections[0].contains("have changed since the snapshot"), "{report}");
     // The copy is that of the snapshot.
     assert!(report.tables.iter().all(|table| table.is_exact()), "{report}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_started_during_an_import_makes_it_not_count() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    fence(&source, true).await;
+    let settings = settings();
+    let progress = settings.progress.clone();
+    let server = async {
+        while progress.counts().rows == 0 {
+            tokio::task::yield_now().await;
+        }
+        // It takes no shard: it is a frontend.
+        let beat = "UPDATE cluster_membership SET last_heartbeat = now() AT TIME ZONE 'UTC' \
+                    WHERE role = 1";
+        source.execute(beat).await.unwrap();
+    };
+    let (from, to) = (source.url(), target.url());
+    let (report, ()) = tokio::join!(import(&from, &to, settings), server);
+    let report = report.unwrap();
+    let [objection] = &report.objections[..] else { panic!("{report}") };
+    assert!(objection.starts_with("servers were started at the source: frontend"), "{report}");
+}
+
+#[tokio::test]
+async fn a_fence_is_set_at_known_versions_and_taken_away_at_any() {
+    let Some(source) = source().await else { return };
+    fence(&source, true).await;
+    source.execute("UPDATE schema_version SET curr_version = '1.20'").await.unwrap();
+    let mut database = open(&source.url()).await;
+    let error = Fence::new(&mut database, settings()).set(true).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, ImportError::FenceRefused(_)), "{error:?}");
+    assert!(text.starts_with("the fence of the source cannot be changed:"), "{text}");
+    assert_eq!(fence(&source, false).await.changed, 4);
+    let empty = ScratchDatabase::create().await.unwrap();
+    let mut database = open(&empty.url()).await;
+    let error = Fence::new(&mut database, settings()).set(false).await.unwrap_err();
+    assert!(error.to_string().contains("the source has no table shards"), "{error}");
 }
 
 #[tokio::test]

@@ -91,8 +91,11 @@ async fn import(from: &str, to: &str, settings: Settings) -> Result<ImportReport
 
 /// Compares two databases.
 async fn verify(from: &str, to: &str) -> Result<ImportReport, ImportError> {
+    compare(from, to, settings()).await
+}
+
+async fn compare(from: &str, to: &str, settings: Settings) -> Result<ImportReport, ImportError> {
     let (mut source, mut target) = (open(from).await, open(to).await);
-    let settings = settings();
     Importer::new(&mut source, &mut target, embedded(), DEFAULT_DATABASE, settings).verify().await
 }
 

@@ -1,12 +1,14 @@
 //! What stops an import before anything is written, and what a report says of rows that differ.
 
+use std::time::Duration;
+
 use temporal_dsql_migrate::{
     Advice,
     import::{ImportError, Problem, ProblemKind},
 };
 use temporal_dsql_testkit::ScratchDatabase;
 
-use crate::{import, problems, settings, source, target, verify};
+use crate::{compare, import, problems, settings, source, target, verify};
 
 /// Asserts that a source after `change` is refused with one problem.
 async fn assert_refused(change: &str, kind: ProblemKind, text: &str) {
@@ -76,21 +78,96 @@ async fn a_target_that_is_not_set_up_or_differs_is_refused() {
     let found = problems(&source.url(), &empty.url(), settings()).await;
     assert!(found[0].message.contains("run `setup-schema` first"), "{found:?}");
     let other = target().await;
-    other.execute("ALTER TABLE queues ALTER COLUMN queue_name TYPE text").await.unwrap();
+    other.execute("ALTER TABLE queues ALTER COLUMN queue_name TYPE varchar(9)").await.unwrap();
     let found = problems(&source.url(), &other.url(), settings()).await;
     assert_eq!((found.len(), found[0].kind), (1, ProblemKind::Target), "{found:?}");
     assert!(found[0].message.contains("queue_name"), "{found:?}");
 }
 
 #[tokio::test]
-async fn a_target_that_a_server_has_used_is_refused() {
+async fn a_wider_column_of_the_target_takes_the_texts_that_fit_it() {
     let Some(source) = source().await else { return };
     let target = target().await;
-    let member = "INSERT INTO cluster_membership (membership_partition, host_id, rpc_address, \
-                  rpc_port, role) VALUES (0, gen_random_uuid(), '10.0.0.1', 7233, 1)";
-    target.execute(member).await.unwrap();
+    let path = "INSERT INTO chasm_node_maps VALUES (1, 'sixteen-bytes-id', 'w', 'sixteen-bytes-id', \
+                convert_to(repeat('x', 300), 'UTF8'), 'x', 'Proto3', 'x', 'Proto3')";
+    source.execute(path).await.unwrap();
+    let found = problems(&source.url(), &target.url(), settings()).await;
+    assert!(found[0].message.contains("chasm_path has 300 characters"), "{found:?}");
+    let widen = "ALTER TABLE chasm_node_maps ALTER COLUMN chasm_path TYPE varchar(1536)";
+    target.execute(widen).await.unwrap();
+    let report = import(&source.url(), &target.url(), settings()).await.unwrap();
+    assert!(report.is_exact(), "{report}");
+    let note = "the target holds longer texts: column chasm_node_maps.chasm_path: type should be \
+                varchar(255) and is varchar(1536)";
+    assert!(report.notes.iter().any(|found| found == note), "{report}");
+}
+
+#[tokio::test]
+async fn a_target_that_a_server_has_used_is_refused_and_never_to_be_emptied() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    assert!(import(&source.url(), &target.url(), settings()).await.unwrap().is_exact());
+    let used = "INSERT INTO cluster_membership (membership_partition, host_id, rpc_address, \
+                rpc_port, role) VALUES (0, gen_random_uuid(), '10.0.0.1', 7233, 1); \
+                UPDATE tasks SET data = 'written by a server'";
+    target.execute(used).await.unwrap();
     let found = problems(&source.url(), &target.url(), settings()).await;
     assert_eq!((found.len(), found[0].kind), (1, ProblemKind::TargetUsed), "{found:?}");
+    let report = verify(&source.url(), &target.url()).await.unwrap();
+    let report = report.to_string();
+    assert!(report.contains("What servers have written at the target differs"), "{report}");
+    for text in [found[0].to_string(), report] {
+        assert!(text.contains("if a deployment runs there, keep it"), "{text}");
+        assert!(!text.contains("overwrite"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_a_damaged_index_of_the_source_does_not_find_are_missed() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    // The row gets no entry in the index, which the pages are read by.
+    let damage = "UPDATE pg_index SET indisready = false WHERE indexrelid = 'timer_tasks_pkey'::regclass; \
+                  INSERT INTO timer_tasks VALUES (1, '2026-11-26 00:00:00', 99999, 'x', 'Proto3'); \
+                  UPDATE pg_index SET indisready = true WHERE indexrelid = 'timer_tasks_pkey'::regclass";
+    source.execute(damage).await.unwrap();
+    let name = source.name();
+    source.execute(&format!("ALTER DATABASE \"{name}\" SET enable_sort = off")).await.unwrap();
+    for report in [
+        import(&source.url(), &target.url(), settings()).await.unwrap(),
+        verify(&source.url(), &target.url()).await.unwrap(),
+    ] {
+        assert!(!report.is_exact(), "{report}");
+        let [objection] = &report.objections[..] else { panic!("{report}") };
+        assert!(objection.starts_with("timer_tasks of the source has 436 rows, and"), "{report}");
+        assert!(objection.contains("finds 435"), "{report}");
+    }
+    source.execute("REINDEX TABLE timer_tasks").await.unwrap();
+    let report = import(&source.url(), &target.url(), settings()).await.unwrap();
+    assert!(report.is_exact(), "{report}");
+}
+
+#[tokio::test]
+async fn the_source_of_a_run_that_ended_early_is_recognised_by_its_shards() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    let mut settings = settings();
+    settings.jobs = 1;
+    let progress = settings.progress.clone();
+    let stop = async {
+        while progress.counts().rows == 0 {
+            tokio::task::yield_now().await;
+        }
+        progress.stop();
+    };
+    let (from, to) = (source.url(), target.url());
+    let (stopped, ()) = tokio::join!(import(&from, &to, settings), stop);
+    assert!(matches!(stopped, Err(ImportError::Interrupted { .. })), "{stopped:?}");
+    // A server of the source has taken a shard again since.
+    source.execute("UPDATE shards SET range_id = 2 WHERE shard_id = 1").await.unwrap();
+    let found = problems(&from, &to, crate::settings()).await;
+    assert_eq!((found.len(), found[0].kind), (1, ProblemKind::TargetRows), "{found:?}");
+    assert!(found[0].message.contains("shards (shard_id 1) differs"), "{}", found[0]);
 }
 
 #[tokio::test]
@@ -266,6 +343,13 @@ async fn rows_that_differ_or_are_missing_are_named_by_a_comparison() {
     assert!(text.contains("of executions differs in data"), "{text}");
     assert!(text.contains("of timer_tasks is missing at the target"), "{text}");
     assert!(text.contains("empty the target with `setup-schema --overwrite`"), "{text}");
+    // Both sums are there without the search for rows.
+    let mut settings = settings();
+    settings.timeouts.search = Duration::ZERO;
+    let report = compare(&source.url(), &target.url(), settings).await.unwrap();
+    assert_eq!((report.is_exact(), report.differences.len()), (false, 0), "{report}");
+    let note = "the search for rows of timer_tasks that differ was ended early";
+    assert!(report.notes.iter().any(|found| found == note), "{report}");
 }
 
 /// A role of its own that can read the source, and its URL.

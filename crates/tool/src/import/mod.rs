@@ -17,8 +17,9 @@ use self::{
     bar::Form,
 };
 use crate::{
-    cli::{Cli, Output},
+    cli::{Cli, Connection, Output},
     exit::Failure,
+    go::Refusals,
     progress::ProgressReporter,
     prompt,
     report::{Success, counted},
@@ -39,7 +40,7 @@ impl std::fmt::Display for Fenced {
         let FenceReport { changed, after } = self.report;
         let left = if self.is_set { after.shards - after.fenced } else { after.fenced };
         let (state, effect) = match self.is_set {
-            true => ("fenced", "no server can write to the source"),
+            true => ("fenced", "no server can write executions or tasks of the source"),
             false => ("not fenced", "servers can take the shards of the source again"),
         };
         let what = match changed {
@@ -117,6 +118,24 @@ pub(crate) async fn import(
     bar::shown(run, &shown, form(cli)).await.map_err(source::failure)
 }
 
+/// Refuses flags that name the target where only the source is changed: they would be ignored.
+fn refuse_target(connection: &Connection) -> Result<(), Failure> {
+    for (flag, is_given) in [
+        ("endpoint", connection.endpoint.is_some()),
+        ("port", connection.port.is_some()),
+        ("user", connection.user.is_some()),
+        ("database", connection.database.is_some()),
+    ] {
+        if is_given {
+            return Err(Failure::usage(format!(
+                "--{flag} names the target, which this command does not change; --from names the \
+                 source"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Sets or removes the fence of the source. `watch` is set to its session.
 pub(crate) async fn fence(
     cli: &Cli,
@@ -124,6 +143,8 @@ pub(crate) async fn fence(
     is_set: bool,
     watch: &OnceLock<SessionWatch>,
 ) -> Result<Success, Failure> {
+    Refusals::of(cli).check()?;
+    refuse_target(&cli.connection)?;
     let config = source::resolve(&options.source)?;
     let (reporter, timeouts) = (reporter(cli), Timeouts::default());
     let mut database = source::open(&config, &timeouts, &reporter).await?;
@@ -137,7 +158,7 @@ pub(crate) async fn fence(
         progress: Arc::default(),
     };
     let mut fence = Fence::new(&mut database, settings);
-    let before = fence.state().await.map_err(source::failure)?;
+    let before = fence.state(is_set).await.map_err(source::failure)?;
     let FenceState { shards, fenced } = before;
     let changing = if is_set { shards - fenced } else { fenced };
     if changing == 0 {

@@ -142,7 +142,7 @@ pub(super) fn failure(error: ImportError) -> Failure {
     let kind = match error {
         E::Migrate(error) => return failed_at_a_side(*error),
         E::UnknownTable { .. } => return Failure::usage(error),
-        E::Refused(_) | E::Unconvertible { .. } => Kind::Import,
+        E::Refused(_) | E::FenceRefused(_) | E::Unconvertible { .. } => Kind::Import,
         E::SnapshotLost(_) => Kind::Connection,
         E::Rows { .. } => Kind::Refused,
         E::Unstable { .. } => Kind::ConcurrentRun,

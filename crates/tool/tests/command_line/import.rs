@@ -66,8 +66,8 @@ fn a_deployment_is_rehearsed_fenced_imported_and_verified() {
     let fenced = tool.ok(&["fence-source", "--from", &from, "--yes"]);
     assert_eq!(
         fenced.out.trim_end(),
-        "done: changed 4 shards; all 4 shards of the source are fenced: no server can write to the \
-         source"
+        "done: changed 4 shards; all 4 shards of the source are fenced: no server can write executions \
+         or tasks of the source"
     );
     let plan = tool.ok(&["import", "--from", &from, "--dry-run"]);
     assert!(plan.out.contains("source: schema 1.19, 4 shards, 4 fenced"), "{}", plan.out);
@@ -121,6 +121,14 @@ fn bad_input_is_refused_by_name_before_anything_is_sent() {
     for (arguments, text) in [
         (&["import"][..], "--from is missing"),
         (&["fence-source"], "--from is missing"),
+        (
+            &["--endpoint", "h", "fence-source", "--from", "postgres://u@h/d", "--yes"],
+            "--endpoint names the target, which this command does not change",
+        ),
+        (
+            &["unfence-source", "--from", "postgres://u@h/d", "--pw", "hunter2"],
+            "other users can read a password on a command line",
+        ),
         (&["import", "--from", "postgres://u:hunter2@h/d"], "set SQL_SOURCE_PASSWORD"),
         (&["import", "--from", "db.example"], "URL"),
         (&["import", "--from", "postgres://u@h/d?sslmode=maybe"], "sslmode maybe"),
