@@ -214,7 +214,9 @@ impl Connector {
                     config.token_lifetime,
                     credentials,
                 );
-                Secret::Token(Arc::new(CachedTokenSource::new(source)))
+                // The other half is the time to connect with the old token.
+                let limit = config.connect_timeout / 2;
+                Secret::Token(Arc::new(CachedTokenSource::new(source).refresh_within(limit)))
             }
         };
         Ok(Self::with_secret(config, engine, tls, secret))
@@ -408,6 +410,14 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        time::Duration,
+    };
+
+    use aws_credential_types::{Credentials, credential_fn::provide_credentials_fn};
+    use tokio::time::Instant;
+
     use super::*;
     use crate::token::{MockTokenSource, Token};
 
@@ -442,6 +452,31 @@ mod tests {
         let connector = Connector::with_tokens(&config, Arc::new(tokens)).unwrap();
         let error = open_connection(&connector).await.unwrap_err();
         assert!(matches!(&error, ConnectError::Token { user, .. } if user == "admin"), "{error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refresh_without_an_answer_leaves_time_to_connect_with_the_old_token() {
+        let calls = AtomicU32::new(0);
+        let credentials = provide_credentials_fn(move || {
+            let is_first = calls.fetch_add(1, Ordering::SeqCst) == 0;
+            async move {
+                match is_first {
+                    true => Ok(Credentials::from_keys("id", "key", None)),
+                    false => std::future::pending().await,
+                }
+            }
+        });
+        let mut config = Config { region: Some("r".into()), ..Config::new("db.invalid") };
+        config.connect_timeout = Duration::from_secs(2);
+        let credentials = SharedCredentialsProvider::new(credentials);
+        let connector = Connector::new(&config, Some(credentials)).unwrap();
+        let Secret::Token(tokens) = &connector.secret else { panic!("no tokens") };
+        tokens.token().await.unwrap();
+        tokio::time::advance(config.token_lifetime.mul_f64(0.9)).await;
+        let start = Instant::now();
+        let token = tokio::time::timeout(config.connect_timeout, tokens.token()).await;
+        token.expect("in time").expect("the old token");
+        assert_eq!(start.elapsed().as_secs(), 1);
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub enum TokenError {
     /// The credentials provider failed.
     #[error("no AWS credentials: {0}")]
     Credentials(String),
+    /// The credentials provider did not answer in this time.
+    #[error("no AWS credentials: the provider did not answer within {0:?}")]
+    NoAnswer(Duration),
     /// The signer failed.
     #[error("cannot sign a token for `{host}`: {reason}")]
     Signing {

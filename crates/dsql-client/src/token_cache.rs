@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::time::{Instant, timeout};
 
 use crate::token::{Token, TokenError, TokenSource};
 
@@ -17,17 +18,24 @@ pub const TOKEN_REFRESH_FAILURES: &str = "dsql_token_refresh_failures_total";
 const REFRESH_AT: f64 = 0.8;
 /// After a failed refresh, the old token is used for this long before the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// A refresh without an answer fails after this time. It is less than the default timeout of a
+/// connection (10 s), so that the caller still connects with the old token, and less than
+/// [`EXPIRY_MARGIN`], so that this token is still valid.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
 /// A token this close to its expiry is not used: the clock of the server may be ahead.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(10);
 
 /// A [`TokenSource`] that caches the tokens of another one.
 ///
 /// The token is replaced ahead of its expiry, by the first caller that finds it old; meanwhile other
-/// callers use the old one. If the replacement fails, the old token stays in use while it is valid,
-/// the failure is logged and counted, and the next attempt is five seconds later.
+/// callers use the old one. If the replacement fails, or has no answer within five seconds, the old
+/// token stays in use while it is valid, the failure is logged and counted, and the next attempt is
+/// five seconds later. A token or a failure that is later than the wall clock is forgotten: the clock
+/// was set back.
 pub struct CachedTokenSource<S, C = fn() -> SystemTime> {
     source: S,
     now: C,
+    refresh_timeout: Duration,
     state: Mutex<State>,
     // Held by the caller that gets a token; callers without a valid one wait for it.
     refresh: tokio::sync::Mutex<()>,
@@ -41,11 +49,45 @@ impl<S: fmt::Debug, C> fmt::Debug for CachedTokenSource<S, C> {
 
 #[derive(Default)]
 struct State {
-    token: Option<Token>,
-    /// The time of the next replacement, or of the next attempt at it.
-    refresh_at: Option<SystemTime>,
+    /// The token, and the wall clock before it was made.
+    token: Option<(Token, SystemTime)>,
+    /// The wait for the next replacement, or for the next attempt at it.
+    wait: Option<Wait>,
     /// The error of the last attempt, if it failed.
     failure: Option<TokenError>,
+}
+
+/// A wait by two clocks: the wall clock can be set, and the monotonic clock can stop while the machine
+/// is suspended.
+struct Wait {
+    wall: SystemTime,
+    monotonic: Instant,
+    length: Duration,
+}
+
+impl Wait {
+    /// Whether it is over by either clock, or began later than `now`.
+    fn is_over(&self, now: SystemTime) -> bool {
+        self.monotonic.elapsed() >= self.length
+            || now.duration_since(self.wall).ok().is_none_or(|passed| passed >= self.length)
+    }
+}
+
+/// An attempt at a token, which has failed when this is dropped. Its caller may give up before the
+/// source answers; then there is no error.
+struct FailedAttempt<'a, S: TokenSource, C: Fn() -> SystemTime + Send + Sync> {
+    cache: &'a CachedTokenSource<S, C>,
+    error: Option<TokenError>,
+}
+
+impl<S: TokenSource, C: Fn() -> SystemTime + Send + Sync> Drop for FailedAttempt<'_, S, C> {
+    fn drop(&mut self) {
+        metrics::counter!(TOKEN_REFRESH_FAILURES).increment(1);
+        let (wall, monotonic) = ((self.cache.now)(), Instant::now());
+        let mut state = self.cache.state();
+        state.wait = Some(Wait { wall, monotonic, length: RETRY_AFTER });
+        state.failure = self.error.take();
+    }
 }
 
 impl<S: TokenSource> CachedTokenSource<S> {
@@ -53,11 +95,19 @@ impl<S: TokenSource> CachedTokenSource<S> {
     pub fn new(source: S) -> Self {
         Self::with_clock(source, SystemTime::now)
     }
+
+    /// Fails a refresh after `limit` if that is less than five seconds.
+    pub(crate) fn refresh_within(mut self, limit: Duration) -> Self {
+        self.refresh_timeout = self.refresh_timeout.min(limit);
+        self
+    }
 }
 
 impl<S: TokenSource, C: Fn() -> SystemTime + Send + Sync> CachedTokenSource<S, C> {
     fn with_clock(source: S, now: C) -> Self {
-        Self { source, now, state: Mutex::default(), refresh: tokio::sync::Mutex::default() }
+        let refresh_timeout = REFRESH_TIMEOUT;
+        let (state, refresh) = Default::default();
+        Self { source, now, refresh_timeout, state, refresh }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -68,29 +118,27 @@ impl<S: TokenSource, C: Fn() -> SystemTime + Send + Sync> CachedTokenSource<S, C
     fn cached(&self) -> (Option<Token>, bool) {
         let now = (self.now)();
         let state = self.state();
-        let token = state.token.clone().filter(|token| now + EXPIRY_MARGIN < token.expires);
-        let due = state.refresh_at.is_none_or(|at| now >= at);
-        (token, due)
+        let token = state.token.clone().filter(|(token, made)| {
+            // One that is made later than now is refused until the clock of the server is there.
+            *made <= now && now + EXPIRY_MARGIN < token.expires
+        });
+        let due = state.wait.as_ref().is_none_or(|wait| wait.is_over(now));
+        (token.map(|(token, _)| token), due)
     }
 
     async fn replace(&self) -> Result<Token, TokenError> {
-        let result = self.source.token().await;
-        let now = (self.now)();
+        let (wall, monotonic) = ((self.now)(), Instant::now());
+        let mut attempt = FailedAttempt { cache: self, error: None };
+        let token = self.source.token().await.inspect_err(|error| {
+            attempt.error = Some(error.clone());
+        })?;
+        std::mem::forget(attempt);
+        let life = token.expires.duration_since(wall).unwrap_or_default();
         let mut state = self.state();
-        match &result {
-            Ok(token) => {
-                let life = token.expires.duration_since(now).unwrap_or_default();
-                state.refresh_at = Some(now + life.mul_f64(REFRESH_AT));
-                state.token = Some(token.clone());
-                state.failure = None;
-            }
-            Err(error) => {
-                metrics::counter!(TOKEN_REFRESH_FAILURES).increment(1);
-                state.refresh_at = Some(now + RETRY_AFTER);
-                state.failure = Some(error.clone());
-            }
-        }
-        result
+        state.wait = Some(Wait { wall, monotonic, length: life.mul_f64(REFRESH_AT) });
+        state.token = Some((token.clone(), wall));
+        state.failure = None;
+        Ok(token)
     }
 }
 
@@ -108,7 +156,9 @@ where
                 let Ok(_refreshing) = self.refresh.try_lock() else {
                     return Ok(token);
                 };
-                self.replace().await.or_else(|error| {
+                let limit = self.refresh_timeout;
+                let replaced = timeout(limit, self.replace()).await;
+                replaced.unwrap_or(Err(TokenError::NoAnswer(limit))).or_else(|error| {
                     tracing::warn!(%error, "cannot refresh the token; the old one is still valid");
                     Ok(token)
                 })
@@ -229,6 +279,93 @@ mod tests {
         clock.set(890);
         let error = cache.token().await.unwrap_err();
         assert!(error.to_string().contains("metadata service"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn after_the_wall_clock_was_set_back_neither_a_token_nor_a_failure_is_kept() {
+        let clock = TestClock::default();
+        clock.set(1_000);
+        let cache = cache(source(&clock, [Some("1"), Some("2"), None, None, Some("3")]), &clock);
+        for (second, expected) in [(1_000, "1"), (1_001, "1"), (999, "2"), (1_000, "2")] {
+            clock.set(second);
+            assert_eq!(text(&cache).await, expected, "at {second} s");
+        }
+        clock.set(2_000);
+        cache.token().await.unwrap_err();
+        cache.token().await.unwrap_err();
+        clock.set(1_990);
+        cache.token().await.unwrap_err();
+        clock.set(1_989);
+        assert_eq!(text(&cache).await, "3");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_wall_clock_stands_still_the_monotonic_one_counts() {
+        let clock = TestClock::default();
+        let cache = cache(source(&clock, [Some("1"), None, Some("2")]), &clock);
+        for (advance, expected) in [(0, "1"), (719, "1"), (1, "1"), (4, "1"), (1, "2")] {
+            tokio::time::advance(Duration::from_secs(advance)).await;
+            assert_eq!(text(&cache).await, expected, "{advance} s later");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_forgotten_when_the_monotonic_clock_says_so() {
+        let clock = TestClock::default();
+        let cache = cache(source(&clock, [None, Some("1")]), &clock);
+        for advance in [0, 4] {
+            tokio::time::advance(Duration::from_secs(advance)).await;
+            cache.token().await.unwrap_err();
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(text(&cache).await, "1");
+    }
+
+    /// Counts its calls, and answers the first one only.
+    #[derive(Clone, Default)]
+    struct Hanging {
+        clock: TestClock,
+        calls: Arc<AtomicU64>,
+    }
+
+    #[async_trait]
+    impl TokenSource for Hanging {
+        async fn token(&self) -> Result<Token, TokenError> {
+            match self.calls.fetch_add(1, Ordering::SeqCst) {
+                0 => Ok(token(&self.clock, "1")),
+                _ => std::future::pending().await,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refresh_without_an_answer_fails_while_the_old_token_is_valid() {
+        let source = Hanging::default();
+        let cache = cache(source.clone(), &source.clock);
+        text(&cache).await;
+        source.clock.set(720);
+        for (waited, calls) in [(5, 2), (0, 2), (0, 2)] {
+            let start = Instant::now();
+            let text = tokio::time::timeout(Duration::from_secs(10), text(&cache)).await;
+            assert_eq!(text.unwrap(), "1");
+            assert_eq!(start.elapsed().as_secs(), waited);
+            assert_eq!(source.calls.load(Ordering::SeqCst), calls);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refresh_whose_caller_gives_up_has_failed() {
+        let source = Hanging::default();
+        let cache = cache(source.clone(), &source.clock);
+        text(&cache).await;
+        source.clock.set(720);
+        let second = Duration::from_secs(1);
+        tokio::time::timeout(second, cache.token()).await.unwrap_err();
+        for (advance, calls) in [(0, 2), (4, 2), (1, 3)] {
+            tokio::time::advance(advance * second).await;
+            assert_eq!(tokio::time::timeout(6 * second, text(&cache)).await.unwrap(), "1");
+            assert_eq!(source.calls.load(Ordering::SeqCst), calls);
+        }
     }
 
     /// Counts its calls, and lets other callers run during each. Fails while `is_broken`.

@@ -49,16 +49,6 @@ pub(crate) fn resolve(cli: &Cli) -> Result<Resolved, Failure> {
 fn configured(cli: &Cli) -> Result<Resolved, Failure> {
     let mut config = Config::from_env_with(overrides(cli)?)?;
     config.application_name = "temporal-dsql-tool".into();
-    let mode = config.tls.mode.take();
-    let target = config.resolve()?;
-    if target.engine == Engine::Dsql && mode.is_some_and(|mode| mode != TlsMode::VerifyFull) {
-        return Err(Failure::configuration(
-            "Aurora DSQL is used with verified TLS only; leave --tls-mode, SQL_TLS_MODE and \
-             SQL_TLS_DISABLE_HOST_VERIFICATION out, or set the mode verify-full (--tls-ca-file adds a \
-             private authority)",
-        ));
-    }
-    config.tls.mode = mode;
     let target = config.resolve()?;
     Ok(Resolved { config, target })
 }

@@ -520,6 +520,24 @@ mod tests {
     }
 
     #[test]
+    fn on_dsql_a_certificate_that_is_not_verified_is_refused_by_the_name_of_the_variable() {
+        let cluster = [("CLUSTER_ENDPOINT", "abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws")];
+        let alias = [("SQL_HOST", "h"), ("REGION", "eu-west-1")];
+        let name = "SQL_TLS_DISABLE_HOST_VERIFICATION";
+        for engine in [&cluster[..], &alias] {
+            for variables in [
+                &[(name, "true")][..],
+                &[(name, "true"), ("SQL_TLS", "true")],
+                &[(name, "true"), ("SQL_TLS_MODE", "require")],
+            ] {
+                let config = config(&[engine, variables].concat()).unwrap();
+                let error = config.resolve().unwrap_err().to_string();
+                assert!(error.contains(name), "{variables:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
     fn a_switch_for_what_is_not_offered_is_an_error_only_when_it_is_on() {
         let name = "DSQL_DISTRIBUTED_RATE_LIMITER_ENABLED";
         assert!(config(&[("SQL_HOST", "h"), (name, "false")]).is_ok());

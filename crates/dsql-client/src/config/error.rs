@@ -38,9 +38,13 @@ pub enum ConfigError {
         /// The host.
         host: String,
     },
-    /// DSQL takes no plain text.
-    #[error("Aurora DSQL takes TLS connections only; use tls mode verify-full or require")]
-    PlainTextOnDsql,
+    /// An IAM token is sent to a verified server only.
+    #[error(
+        "Aurora DSQL is used with verified TLS only; leave --tls-mode, SQL_TLS_MODE and \
+         SQL_TLS_DISABLE_HOST_VERIFICATION out, or set the mode verify-full (SQL_TLS_CA_FILE or \
+         --tls-ca-file adds a private authority)"
+    )]
+    UnverifiedTlsOnDsql,
     /// No credentials to sign with.
     #[error("Aurora DSQL needs IAM tokens, and no AWS credentials provider was given to sign them")]
     MissingCredentials,

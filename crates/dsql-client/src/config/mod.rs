@@ -106,7 +106,7 @@ pub enum TlsMode {
     Disable,
     /// TLS if the server offers it, unverified. Not possible on DSQL.
     Prefer,
-    /// TLS with any certificate.
+    /// TLS with any certificate. Not possible on DSQL.
     Require,
     /// TLS with a trusted certificate for the host name.
     VerifyFull,
@@ -122,7 +122,7 @@ pub struct PoolConfig {
     /// Connections that are kept open and replaced before they retire, so that no caller waits
     /// for one. The pool never shrinks below what is in use: refilling is rate-limited.
     pub min_connections: u32,
-    /// How long a caller waits for a connection.
+    /// How long a caller waits until a connection is free or the rate limit allows a new one.
     pub acquire_timeout: Duration,
     /// The mean age at which a connection is retired. DSQL closes it at 60 minutes
     /// (aurora-dsql.md#admission).
@@ -224,8 +224,8 @@ impl Config {
                     return Err(ConfigError::PasswordOnDsql { host: self.host.clone() });
                 }
                 let tls = self.tls.mode.unwrap_or(TlsMode::VerifyFull);
-                if matches!(tls, TlsMode::Disable | TlsMode::Prefer) {
-                    return Err(ConfigError::PlainTextOnDsql);
+                if tls != TlsMode::VerifyFull {
+                    return Err(ConfigError::UnverifiedTlsOnDsql);
                 }
                 let region = self.region.clone().or(host_region);
                 let region =
@@ -322,14 +322,14 @@ mod tests {
     }
 
     #[test]
-    fn dsql_without_a_region_or_without_tls_is_refused() {
+    fn dsql_without_a_region_or_without_verified_tls_is_refused() {
         let mut config = Config::new("localhost");
         config.engine = Some(Engine::Dsql);
         assert!(matches!(config.resolve(), Err(ConfigError::MissingRegion { .. })));
         config.region = Some("us-east-1".into());
-        for mode in [TlsMode::Disable, TlsMode::Prefer] {
+        for mode in [TlsMode::Disable, TlsMode::Prefer, TlsMode::Require] {
             config.tls.mode = Some(mode);
-            assert_eq!(config.resolve().unwrap_err(), ConfigError::PlainTextOnDsql);
+            assert_eq!(config.resolve().unwrap_err(), ConfigError::UnverifiedTlsOnDsql);
         }
     }
 

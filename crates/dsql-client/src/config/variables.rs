@@ -47,8 +47,8 @@ pub(super) const REGION: Variable = Variable {
 pub(super) const TLS_MODE: Variable = variable(
     "SQL_TLS_MODE",
     "by engine",
-    "`disable`, `prefer`, `require` or `verify-full`. By default `verify-full` on DSQL; on PostgreSQL \
-     `prefer`, or `verify-full` with a CA file",
+    "`disable`, `prefer`, `require` or `verify-full`. On DSQL `verify-full` only; on PostgreSQL by \
+     default `prefer`, or `verify-full` with a CA file",
 );
 pub(super) const TLS_CA_FILE: Variable = variable(
     "SQL_TLS_CA_FILE",
@@ -64,7 +64,7 @@ pub(super) const TLS: Variable = variable(
 pub(super) const TLS_DISABLE_HOST_VERIFICATION: Variable = variable(
     "SQL_TLS_DISABLE_HOST_VERIFICATION",
     "`false`",
-    "`true` makes `SQL_TLS=true` mean `require`, for PostgreSQL only",
+    "`true` makes `SQL_TLS=true` mean `require`, for PostgreSQL only: on DSQL it is an error",
 );
 pub(super) const TOKEN_DURATION: Variable =
     variable("DSQL_TOKEN_DURATION", "`15m`", "how long a token is valid, 15 seconds to one week");
