@@ -171,6 +171,15 @@ pub(crate) enum NoConnection {
         /// The largest number of connections.
         max_connections: u32,
     },
+    /// The rate limit allows no further connection yet.
+    #[error(
+        "no connection could be opened in time; connections are opened no faster than the limit of \
+         {connection_rate} a second"
+    )]
+    RateLimited {
+        /// New connections a second.
+        connection_rate: u32,
+    },
     /// The pool is closed.
     #[error("the store is closed")]
     Closed,

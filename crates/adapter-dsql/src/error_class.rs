@@ -61,7 +61,11 @@ impl ErrorClass {
         (Self::ServerError, "server_error", "the server failed or shuts down"),
         (Self::Unreachable, "unreachable", "no connection could be opened"),
         (Self::NoToken, "no_token", "no IAM token could be made"),
-        (Self::PoolExhausted, "pool_exhausted", "all connections were in use for too long"),
+        (
+            Self::PoolExhausted,
+            "pool_exhausted",
+            "no connection was free, or allowed by the rate limit, in time",
+        ),
         (Self::PoolClosed, "pool_closed", "the store was closed"),
         (Self::Unavailable, "unavailable", "an outage of another kind"),
     ];
@@ -98,7 +102,9 @@ impl ErrorClass {
             return Self::Timeout;
         }
         match cause.downcast_ref::<NoConnection>() {
-            Some(NoConnection::Exhausted { .. }) => return Self::PoolExhausted,
+            Some(NoConnection::Exhausted { .. } | NoConnection::RateLimited { .. }) => {
+                return Self::PoolExhausted;
+            }
             Some(NoConnection::Closed) => return Self::PoolClosed,
             None => {}
         }

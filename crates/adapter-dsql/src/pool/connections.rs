@@ -10,14 +10,14 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use sqlx::{Connection, PgConnection};
-use temporal_dsql_client::{Attempts, ConnectError, Connector, PoolConfig, open_connection};
-use temporal_dsql_ports::RetryPolicy;
+use temporal_dsql_client::{Attempts, Connector, PoolConfig, open_connection};
+use temporal_dsql_ports::{RetryPolicy, StoreError};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
-use crate::{error_class::ErrorClass, metrics::TX_ERROR_CLASS};
+use crate::{error::NoConnection, error_class::ErrorClass, metrics::TX_ERROR_CLASS};
 
 /// The state that the pool, its keeper and the connections in use share.
 pub(super) struct Connections {
@@ -174,23 +174,31 @@ impl Connections {
         is_alive
     }
 
-    /// Opens a connection under the rate limit. While the server is busy, repeats the attempt with
-    /// backoff, until the time to acquire a connection is over.
-    pub(super) async fn open(&self) -> Result<ServerConnection, ConnectError> {
+    /// Opens a connection when the rate limit allows it, for which it waits until `longest` after the
+    /// begin of `attempts`. While the server is busy, repeats the attempt with backoff, until the time
+    /// to acquire a connection is over.
+    pub(super) async fn open(
+        &self,
+        mut attempts: Attempts,
+        longest: Duration,
+    ) -> Result<ServerConnection, StoreError> {
         let policy = RetryPolicy::new(
             Duration::from_millis(50),
             Duration::from_secs(5),
             self.config.acquire_timeout,
         );
-        let mut attempts = Attempts::new();
+        let connection_rate = self.config.connection_rate;
         loop {
-            self.limiter.until_ready().await;
+            let left = longest.saturating_sub(attempts.elapsed());
+            tokio::time::timeout(left, self.limiter.until_ready())
+                .await
+                .map_err(|_| NoConnection::RateLimited { connection_rate })?;
             let error = match open_connection(&self.connector).await {
                 Ok(connection) => return Ok(self.pooled(connection)),
                 Err(error) => error,
             };
             let wait = if error.is_busy() { attempts.next_wait(&policy) } else { None };
-            let Some(wait) = wait else { return Err(error) };
+            let Some(wait) = wait else { return Err(error.into()) };
             let class = ErrorClass::ConnectionLimit.name();
             metrics::counter!(TX_ERROR_CLASS.name,
                 "operation" => "Connect", "error_class" => class)

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use temporal_dsql_client::{Attempts, ErrorChain};
 use tokio::{sync::OwnedSemaphorePermit, time::MissedTickBehavior};
 
 use super::connections::Connections;
@@ -44,13 +45,15 @@ impl Connections {
 
     async fn refill(self: &Arc<Self>) {
         while let Some(slot) = self.missing() {
-            match self.open().await {
+            // No caller waits for it, so the rate limit may delay it for as long as it takes.
+            match self.open(Attempts::new(), Duration::MAX).await {
                 Ok(pooled) => {
                     metrics::counter!(KEEPER_TOPUP.name).increment(1);
                     drop(self.check_out(pooled, slot));
                 }
                 Err(error) => {
                     metrics::counter!(KEEPER_TOPUP_FAILURES.name).increment(1);
+                    let error = ErrorChain(&error);
                     tracing::warn!(%error, "cannot refill the connection pool; trying again");
                     return;
                 }

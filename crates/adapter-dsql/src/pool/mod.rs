@@ -13,7 +13,7 @@ mod keeper;
 
 use std::sync::Arc;
 
-use temporal_dsql_client::{Connector, PoolConfig};
+use temporal_dsql_client::{Attempts, Connector, PoolConfig};
 use temporal_dsql_ports::StoreError;
 use tokio::{
     sync::{OwnedSemaphorePermit, TryAcquireError},
@@ -45,13 +45,15 @@ impl Pool {
 
     /// Takes a connection from the pool, or opens one.
     pub(crate) async fn get(&self) -> Result<PooledConnection, StoreError> {
+        let attempts = Attempts::new();
         let slot = self.slot().await?;
         while let Some(mut pooled) = self.connections.next_idle() {
             if self.connections.is_alive(&mut pooled).await {
                 return Ok(self.connections.check_out(pooled, slot));
             }
         }
-        let pooled = self.connections.open().await?;
+        let longest = self.connections.config.acquire_timeout;
+        let pooled = self.connections.open(attempts, longest).await?;
         Ok(self.connections.check_out(pooled, slot))
     }
 
@@ -99,5 +101,44 @@ impl Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         metrics::histogram!(POOL_WAIT_DURATION.name).record(self.0.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sqlx::postgres::PgConnectOptions;
+    use temporal_dsql_client::connector_with;
+    use temporal_dsql_ports::Outcome;
+
+    use super::*;
+    use crate::error_class::ErrorClass;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_waits_for_a_slot_and_for_the_rate_limit_end_together() {
+        let mut config = PoolConfig::default();
+        (config.max_connections, config.min_connections) = (1, 0);
+        (config.connection_rate, config.connection_burst) = (1, 1);
+        let nowhere = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(1);
+        let pool = Pool::new(connector_with(nowhere), config);
+        // It uses up the burst. The limiter counts real time, of which none passes.
+        let error = pool.get().await.map(drop).unwrap_err();
+        assert_eq!(ErrorClass::of(&error), ErrorClass::Unreachable);
+        let slot = pool.slot().await.unwrap();
+        let start = Instant::now();
+        let release = async {
+            tokio::time::sleep(config.acquire_timeout.mul_f64(0.9)).await;
+            drop(slot);
+        };
+        let (waited, ()) = tokio::join!(pool.get(), release);
+        let error = waited.map(drop).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("no faster than the limit of 1 a second"), "{source}");
+        let overtime = start.elapsed() - config.acquire_timeout;
+        assert!(overtime < Duration::from_secs(1), "{overtime:?}");
+        assert!(error.is_transient() && error.outcome() == Outcome::NotApplied, "{error:?}");
+        assert_eq!(ErrorClass::of(&error), ErrorClass::PoolExhausted);
+        drop(pool.slot().await.expect("the slot is free again"));
     }
 }
