@@ -43,7 +43,7 @@ enum Command {
     Ci,
     /// Check what the compiler does not: dependencies between crates, licences, citations, sizes
     Tidy,
-    /// Store and read real rows, and upgrade the schema, on a database started for it
+    /// Store and read real rows, upgrade the schema and import, on emulated clusters started for it
     Demo,
     /// Operate on a deployment: the commands of temporal-dsql-tool
     Migrate(migrate::Options),

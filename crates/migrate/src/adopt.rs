@@ -44,7 +44,7 @@ impl Comparison {
 
 impl Migrator<'_> {
     /// Plans to record the version that the catalog has, whatever is recorded. Missing and invalid
-    /// objects without data (indexes, first rows, the history table) are made first, as by an update,
+    /// objects without data (indexes, initial rows, the history table) are made first, as by an update,
     /// and compatible differences are noted.
     /// The version row is written only if it still has the text that was read.
     ///

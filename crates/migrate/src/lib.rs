@@ -1,6 +1,6 @@
 //! Sets up, upgrades, verifies and rolls back the schema of Temporal on Amazon Aurora DSQL.
 //!
-//! **The catalog is the journal.** There is no lock, no lease and no table of running migrations.
+//! **The catalog is the only record of progress.** There is no lock, no lease and no table of running migrations.
 //! Every step is one idempotent statement in its own transaction, as DSQL requires for DDL
 //! (aurora-dsql.md#ddl-in-transactions), and the catalog shows whether the step is in effect *and
 //! equal to its definition*. A run that ended early is continued by running it again, and runs can

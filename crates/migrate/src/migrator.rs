@@ -308,7 +308,7 @@ impl<'a> Migrator<'a> {
 
     /// Compares a database with its recorded version, on the way to `target`. Adds to `plan` the steps
     /// that repair objects without data: missing version tables, missing and invalid indexes, missing
-    /// first rows.
+    /// initial rows.
     ///
     /// Any other missing table is an error: recreated, it would hide the loss of its rows. So is a
     /// table that differs, unless it is compatible and no step works on it; then the plan notes it.

@@ -75,7 +75,7 @@ pub struct VersionRow {
     pub database: String,
     /// The recorded text. The column is nullable; no tool writes NULL, which counts as an empty text.
     pub version: Option<String>,
-    /// The oldest schema version with which code is compatible.
+    /// The oldest version whose releases work with this schema (`MinCompatibleVersion`).
     pub min_compatible: Option<String>,
 }
 
@@ -106,7 +106,7 @@ pub struct VersionChange {
     pub adopts: bool,
     /// The new version.
     pub to: SchemaVersion,
-    /// The oldest schema version that is compatible with the new one.
+    /// The oldest version whose releases work with this schema (`MinCompatibleVersion`).
     pub min_compatible: SchemaVersion,
     /// The MD5 of the manifest; empty if there is none.
     pub manifest_md5: String,

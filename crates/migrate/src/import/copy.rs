@@ -330,7 +330,7 @@ impl Job<'_> {
             let values: Vec<_> =
                 values.map(|(column, value)| Parameter::Value(column.target, value)).collect();
             let retry = self.queue.settings.retry();
-            let action = format!("replacing the first row of {}", table.name);
+            let action = format!("replacing the initial row of {}", table.name);
             // If the answer to an attempt was lost, the next one changes no row, and the row differs no
             // more.
             let mut attempts = 0;

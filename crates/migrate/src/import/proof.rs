@@ -102,7 +102,7 @@ impl Importer<'_> {
         Ok(report)
     }
 
-    /// Why what was copied does not count: the source has changed since the snapshot.
+    /// Why the result is not valid: the source has changed since the snapshot.
     async fn objections(&mut self, prepared: &mut Prepared) -> Result<Vec<String>, ImportError> {
         let settings = self.settings.clone();
         let mut objections = Vec::new();

@@ -55,7 +55,8 @@ pub struct ImportReport {
     pub differing_rows: u64,
     /// What an operator should know.
     pub notes: Vec<String>,
-    /// Why the comparison does not count: the source has changed, or a server has used the target.
+    /// Why the result is not valid; empty if it is: the source has changed, an index of it is damaged, or a
+    /// server has used the target.
     pub objections: Vec<String>,
     /// Whether a server has used the target, so that it may be in production.
     pub is_target_used: bool,
@@ -121,7 +122,7 @@ impl TableReport {
 }
 
 impl ImportReport {
-    /// Whether every row of every table is the same on both sides, and nothing speaks against it.
+    /// Whether every row of every table is the same on both sides, and the result is valid.
     pub fn is_exact(&self) -> bool {
         self.has_equal_rows() && self.objections.is_empty()
     }
@@ -210,7 +211,7 @@ impl fmt::Display for ImportReport {
             );
         }
         if !self.is_exact() {
-            return writeln!(f, "the rows are equal, but the import does not count, as said above");
+            return writeln!(f, "the rows are equal, but the result is not valid, for the reasons above");
         }
         writeln!(f, "the target is equal to the source: {rows} in {tables}")?;
         if self.left_out > 0 {

@@ -1,5 +1,5 @@
 //! The statements of a table, made once from its mapping. Names are quoted, values are parameters; the
-//! literals of first rows come from schema files.
+//! literals of initial rows come from schema files.
 
 use super::{
     mapping::{ColumnMapping, Conversion, TableMapping},
@@ -102,7 +102,7 @@ impl TableMapping {
         )
     }
 
-    /// Writes the row whose values are `$1`, `$2`, … in place of a first row of the setup with its
+    /// Writes the row whose values are `$1`, `$2`, … in place of an initial row of the setup with its
     /// key, one statement for each such row.
     pub(crate) fn replace_seeds(&self) -> Vec<String> {
         let is_key = |position: &usize| self.key.contains(position);

@@ -211,7 +211,7 @@ impl fmt::Display for Text<'_> {
                 columns.join(", ")
             ),
             Difference::MissingSeed { table } => {
-                write!(f, "table {table}: its first row is missing")
+                write!(f, "table {table}: its initial row is missing")
             }
             Difference::NewerObject { name, object, version } => {
                 write!(f, "{object} {name} belongs to version {version}")

@@ -117,7 +117,7 @@ pub enum SchemaError {
 pub struct Release {
     /// The version.
     pub version: SchemaVersion,
-    /// The oldest schema version that is compatible with this one.
+    /// The oldest version whose releases work with this schema (`MinCompatibleVersion`).
     pub min_compatible: SchemaVersion,
     /// The description of the changes.
     pub description: String,
@@ -130,7 +130,7 @@ pub struct Release {
 }
 
 impl Release {
-    /// A release without statements, compatible with no older version.
+    /// A release without statements, which works with no older release.
     const fn unread(version: SchemaVersion) -> Self {
         Self {
             version,

@@ -13,7 +13,7 @@ use sqlparser::{
 use super::change::Change;
 use crate::objects::{ColumnDefinition, IndexDefinition, Seed, TableDefinition, normalise};
 
-/// The clause that keeps a first row that exists.
+/// The clause that keeps an initial row that exists.
 const IGNORE_CONFLICTS: &str = " ON CONFLICT DO NOTHING";
 
 /// The change of the single statement in `text`, and the text to execute: that of a plain INSERT gets
@@ -71,7 +71,7 @@ fn read(ast: &ast::Statement) -> Result<(Change, String), String> {
 
 fn unknown_kind() -> String {
     "its kind is none of CREATE TABLE, CREATE INDEX, ALTER TABLE … ADD COLUMN, DROP TABLE, \
-     DROP INDEX and INSERT … VALUES, whose effect a catalog or a first row shows"
+     DROP INDEX and INSERT … VALUES, whose effect a catalog or an initial row shows"
         .to_owned()
 }
 

@@ -99,7 +99,7 @@ impl Statement {
             Change::CreateIndex { name, .. } => format!("create index {name}"),
             Change::DropIndex { name } => format!("drop index {name}"),
             Change::DropDependent(dependent) => format!("drop {}", dependent.object),
-            Change::Seed(seed) => format!("insert the first row of {}", seed.table),
+            Change::Seed(seed) => format!("insert the initial row of {}", seed.table),
         }
     }
 }

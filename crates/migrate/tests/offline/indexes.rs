@@ -121,8 +121,8 @@ async fn a_step_that_needs_an_index_waits_for_its_build_and_no_other_step_does()
         of.iter().map(|(name, valid)| ((*name).to_owned(), *valid)).collect()
     };
     assert_eq!(at("create table c"), indexes(&[("a_x", false), ("b_y", false)]));
-    assert_eq!(at("insert the first row of c"), indexes(&[("a_x", false), ("b_y", false)]));
-    assert_eq!(at("insert the first row of a"), indexes(&[("a_x", true), ("b_y", true)]));
+    assert_eq!(at("insert the initial row of c"), indexes(&[("a_x", false), ("b_y", false)]));
+    assert_eq!(at("insert the initial row of a"), indexes(&[("a_x", true), ("b_y", true)]));
     assert_eq!(at("drop index b_y"), indexes(&[("a_x", true), ("b_y", true), ("b_z", true)]));
     assert_eq!(at("record"), indexes(&[("a_x", true), ("b_z", true)]));
 }

@@ -81,7 +81,7 @@ async fn verify_reports_every_kind_of_difference_and_foreign_objects() {
             "table tasks is missing",
             "index cm_idx_lasthb is missing",
             "index idx_namespaces_name is invalid: its build failed or was interrupted",
-            "table namespace_metadata: its first row is missing",
+            "table namespace_metadata: its initial row is missing",
             "table current_chasm_executions belongs to version 1.1",
         ]
     );

@@ -123,7 +123,7 @@ pub const STATES: &[State] = &[
         name: "a setup that ended before the first row",
         done: &[VersionTables, Statements(V1_1, BEFORE_FIRST_ROW)],
         says: says(
-            "insert the first row of namespace_metadata; create table shards; ",
+            "insert the initial row of namespace_metadata; create table shards; ",
             "no schema version is recorded",
             "no schema version is recorded",
             "differs least from 1.0:\n  - table activity_info_maps is missing\n",

@@ -366,7 +366,7 @@ async fn a_missing_first_row_or_history_table_is_restored_by_an_update() {
     database.execute("DROP TABLE schema_update_history").await.unwrap();
     assert_eq!(tool.run(&["verify"]).code, 3);
     let status = tool.ok(&["status"]).out;
-    assert!(status.contains("pending   insert the first row of namespace_metadata"), "{status}");
+    assert!(status.contains("pending   insert the initial row of namespace_metadata"), "{status}");
     let run = tool.ok(&["update-schema"]);
     assert!(run.out.starts_with("done"), "{}", run.out);
     tool.ok(&["verify"]);
