@@ -2,7 +2,7 @@
 //!
 //! When a store connects, it sends the single statement of a write set, for a shard that does not
 //! exist, and the lock of a shard if the server refuses that statement. Neither affects a row. A
-//! SQLSTATE that refuses the text of the statement selects the other write configuration. While a
+//! SQLSTATE that refuses the text of the statement selects the other write form. While a
 //! table is missing, the capabilities are unknown and the next write detects them again, because
 //! the schema may be set up later. Any other error is returned.
 

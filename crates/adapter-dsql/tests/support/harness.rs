@@ -1,4 +1,4 @@
-//! The conformance suite on stock PostgreSQL, in each write configuration.
+//! The conformance suite on stock PostgreSQL, in each write form.
 //!
 //! A trial reuses the database of an earlier one, and empties it: copying a template takes longer than
 //! most trials.

@@ -57,7 +57,7 @@ pub struct Config {
     pub pool: PoolConfig,
     /// How long conflicts are retried.
     pub retry: RetryPolicy,
-    /// The write configuration.
+    /// The write form.
     pub write_form: WriteForm,
 }
 

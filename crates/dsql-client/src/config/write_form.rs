@@ -1,6 +1,6 @@
-//! The write configuration: how the writes of an operation are sent.
+//! The write form: how the writes of an operation are sent.
 
-/// The write configuration: whether the writes of an operation are one statement or a transaction
+/// The write form: whether the writes of an operation are one statement or a transaction
 /// with a statement per table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteForm {

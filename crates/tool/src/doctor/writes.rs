@@ -1,4 +1,4 @@
-//! The write configuration that a store would use, found by opening a store.
+//! The write form that a store would use, found by opening a store.
 
 use std::sync::Arc;
 
