@@ -52,8 +52,13 @@ impl Database {
         };
         let target = maintenance.with_database(&name);
         let database = Self { target, maintenance, template };
-        database.make(&name).await?;
-        Ok(database)
+        match database.make(&name).await {
+            Ok(()) => Ok(database),
+            Err(error) => {
+                database.close().await;
+                Err(error)
+            }
+        }
     }
 
     async fn make(&self, name: &str) -> Result<(), StartError> {
@@ -85,7 +90,7 @@ impl Database {
         let dropped = async {
             let mut connection = Connection::open(&self.maintenance, &[]).await?;
             let name = identifier(&self.target.database);
-            connection.query(&format!("DROP DATABASE {name} WITH (FORCE)")).await
+            connection.query(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
         };
         if let Err(error) = dropped.await {
             tracing::warn!(%error, database = self.target.database, "a database was not dropped");

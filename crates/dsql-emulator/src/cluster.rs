@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
 use crate::{
     Faults,
@@ -86,7 +86,7 @@ impl Cluster {
         let compression = if single(lz4).as_deref() == Some("t") { "lz4" } else { "pglz" };
         let watching = Connection::open(&target, &[]).await?;
         let monitor = Arc::new(LockMonitor::default());
-        tokio::spawn(monitor.clone().run(watching));
+        tokio::spawn(monitor.clone().run(watching, target.clone()));
         let mut random = fastrand::Rng::with_seed(config.seed);
         let versions = Arc::new(CatalogVersions::new(config.catalog_conflicts, random.u64(..)));
         let jobs = Jobs::new(config.jobs, target.clone(), monitor.clone(), versions.clone());
@@ -110,9 +110,19 @@ impl Cluster {
         }))
     }
 
+    /// The connection that only the emulator uses. It is opened again if a caller was dropped before it
+    /// had read an answer, or if it has broken.
+    async fn control(&self) -> Result<AsyncMutexGuard<'_, Connection>, UpstreamError> {
+        let mut control = self.control.lock().await;
+        if !control.is_usable() {
+            *control = Connection::open(&self.target, &[]).await?;
+        }
+        Ok(control)
+    }
+
     /// Runs `sql` as the superuser, on a connection that only the emulator uses.
     pub(crate) async fn query(&self, sql: &str) -> Result<Rows, UpstreamError> {
-        self.control.lock().await.query(sql).await
+        self.control().await?.query(sql).await
     }
 
     /// The error of PostgreSQL's grammar for a text with any number of statements, which is only
@@ -121,7 +131,7 @@ impl Cluster {
         // PostgreSQL parses all statements of a Parse, and then refuses more than one.
         let text = format!("{text}\n; SELECT 1; SELECT 2");
         let messages = vec![wire::parse("", &text, &[]), wire::sync()];
-        let answer = self.control.lock().await.exchange(&Exchange::new(messages)).await?;
+        let answer = self.control().await?.exchange(&Exchange::new(messages)).await?;
         let error = answer.iter().find(|message| message.tag() == tag::ERROR).map(DbError::read);
         const ROUTINE: u8 = b'R';
         Ok(error.filter(|error| error.other(ROUTINE) != Some("exec_parse_message")))
@@ -163,9 +173,9 @@ impl Cluster {
     pub(crate) async fn cancel(&self, process: i32, secret: i32) {
         let key = lock(&self.cancel_keys).get(&process).cloned();
         let Some(key) = key.filter(|key| key.secret == secret) else { return };
-        let end = async |process| {
-            let mut control = self.control.lock().await;
-            lock_monitor::cancel(&mut control, process).await;
+        let end = async |process| match self.control().await {
+            Ok(mut control) => lock_monitor::cancel(&mut control, process).await,
+            Err(error) => tracing::warn!(%error, "a statement was not cancelled"),
         };
         key.tracker.cancel(None, CancelledBy::Client, end).await;
     }

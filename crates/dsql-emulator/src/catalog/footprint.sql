@@ -105,6 +105,8 @@ DECLARE
   no_keys text := '';
   row_entries text := '';
   primary_key text;
+  -- The key of a row, after what identifies an entry; empty for a table without a primary key.
+  row_key text := '';
   parents text := '';
   changed_parents text := '';
   size text;
@@ -167,6 +169,9 @@ $$, item.name, table_name, CASE item.base WHEN 'varchar'::regtype THEN 'varchar'
     SELECT format('CASE WHEN pg_catalog.num_nulls(%s) = 0 THEN pg_catalog.json_build_array(%s)::text END',
              string_agg(names[c], ', '), string_agg(canonical[c], ', '))
       INTO expression FROM unnest(item.columns) AS c;
+    IF item.is_primary THEN
+      row_key := ', ' || expression;
+    END IF;
     IF item.is_entry THEN
       entry_count := entry_count + 1;
       keys := keys || format(', json_build_array(%s, json_agg(%s))', item.index, expression);
@@ -179,8 +184,8 @@ $$, item.name, table_name, CASE item.base WHEN 'varchar'::regtype THEN 'varchar'
     ELSIF item.is_parent THEN
       parents := parents || format(', json_build_array(%s, json_agg(DISTINCT %s))', item.index, format(expression, 'n'));
       changed_parents := changed_parents || format(
-        ', json_build_array(%s, (SELECT json_agg(d.k) FROM (SELECT %s AS k FROM new_rows n EXCEPT SELECT %s FROM old_rows o) d))',
-        item.index, format(expression, 'n'), format(expression, 'o'));
+        ', json_build_array(%s, (SELECT json_agg(DISTINCT d.k) FROM (SELECT %s AS k%s FROM new_rows n EXCEPT ALL SELECT %s%s FROM old_rows o) d))',
+        item.index, format(expression, 'n'), format(row_key, 'n'), format(expression, 'o'), format(row_key, 'o'));
     END IF;
     CONTINUE WHEN item.is_parent;
     -- The size of a key, as observed on DSQL: its columns and those of the primary key, and eight

@@ -135,12 +135,18 @@ pub(crate) async fn reattach(
             }
         }
         // The rows do not fit the tables, which have been altered.
-        Err(Failure::Refused(error)) => {
+        Err(Failure::Refused(error)) if !is_not_of_the_statement(&error) => {
             tracing::debug!(%error, "detached changes do not fit the altered tables");
             Err(Failure::Refused(catalog_conflict()))
         }
-        Err(broken) => Err(broken),
+        Err(other) => Err(other),
     }
+}
+
+/// Whether the error has nothing to do with what the statement is about: the client has cancelled it, or
+/// the server lacks resources or has failed.
+fn is_not_of_the_statement(error: &DbError) -> bool {
+    error.code == "57014" || ["53", "58", "XX"].iter().any(|class| error.code.starts_with(class))
 }
 
 /// Whether the error is a conflict, or a key that another transaction may have committed since the
@@ -261,11 +267,11 @@ async fn run_in_shadow_tables(
     // A failure that cannot be hidden until COMMIT is reported as a conflict at once.
     let as_conflict = |failure: Failure| match failure {
         Failure::Interrupted => Failure::Refused(conflict()),
-        Failure::Refused(error) => {
+        Failure::Refused(error) if !is_not_of_the_statement(&error) => {
             tracing::debug!(%error, "a transaction that has lost cannot continue in shadow tables");
             Failure::Refused(conflict())
         }
-        broken => broken,
+        other => other,
     };
     if execution.copy_data.is_some() {
         return Err(Failure::Refused(conflict()));

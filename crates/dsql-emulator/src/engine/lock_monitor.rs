@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::in_flight::{CancelledBy, InFlightStatement, StatementTracker};
-use crate::upstream::Connection;
+use crate::upstream::{Connection, Target, UpstreamError};
 
 /// A statement that takes longer than this is examined.
 pub(crate) const SLOW_AFTER: Duration = Duration::from_millis(3);
@@ -28,6 +28,8 @@ const MAX_POLL_INTERVAL: Duration = Duration::from_millis(50);
 const BLOCKER_TIMEOUT: Duration = Duration::from_millis(250);
 /// The same if it blocks a commit, for which all other sessions wait.
 const COMMIT_BLOCKER_TIMEOUT: Duration = Duration::from_millis(25);
+/// How long the monitor tries to open a connection in place of one that has broken.
+const REOPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A session that can be idle in a transaction and hold locks.
 pub(crate) trait LockHolder: std::fmt::Debug + Send + Sync {
@@ -60,6 +62,18 @@ enum Action {
     Cancel(i32, InFlightStatement),
 }
 
+/// Opens a connection, after a pause so that one that breaks at once is not opened without end.
+async fn reopen(target: &Target) -> Result<Connection, UpstreamError> {
+    let start = Instant::now();
+    loop {
+        tokio::time::sleep(MAX_POLL_INTERVAL).await;
+        match Connection::open(target, &[]).await {
+            Err(_) if start.elapsed() < REOPEN_TIMEOUT => {}
+            opened => return opened,
+        }
+    }
+}
+
 impl LockMonitor {
     pub(crate) fn add(
         &self,
@@ -86,8 +100,9 @@ impl LockMonitor {
         lock(&self.slow).remove(&process);
     }
 
-    /// Monitors until the connection `control` breaks.
-    pub(crate) async fn run(self: Arc<Self>, mut control: Connection) {
+    /// Monitors on the connection `control`, which is opened again if it breaks, until `target` accepts no
+    /// connection for [`REOPEN_TIMEOUT`].
+    pub(crate) async fn run(self: Arc<Self>, mut control: Connection, target: Target) {
         let mut idle_polls = 0_u32;
         loop {
             let slow: Vec<i32> = lock(&self.slow).iter().copied().collect();
@@ -99,8 +114,15 @@ impl LockMonitor {
             let blocked = match blocked(&mut control, &slow).await {
                 Ok(blocked) => blocked,
                 Err(error) => {
-                    tracing::error!(%error, "the lock monitor lost its connection to PostgreSQL");
-                    return;
+                    tracing::warn!(%error, "the lock monitor lost its connection to PostgreSQL");
+                    match reopen(&target).await {
+                        Ok(opened) => control = opened,
+                        Err(error) => {
+                            tracing::error!(%error, "the lock monitor ends");
+                            return;
+                        }
+                    }
+                    continue;
                 }
             };
             let actions = self.decide(&blocked, Instant::now());

@@ -362,7 +362,10 @@ fn plan_call(statement: &Statement) -> Plan {
 fn plan_copy(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut cursor = Cursor::new(&statement.tokens);
     cursor.skip("COPY");
-    if let Some(inner) = cursor.parenthesised() {
+    // PostgreSQL reports a COPY or EXPLAIN in parentheses as a syntax error.
+    let is_query =
+        |inner: &&[Token]| !inner.iter().take(1).any(|t| t.is("COPY") || t.is("EXPLAIN"));
+    if let Some(inner) = cursor.parenthesised().filter(is_query) {
         // The inner statement runs, so its rules apply.
         match statement.part(inner).map(|inner| plan(&inner, context)) {
             Some(Plan::Refuse(error)) => return Plan::Refuse(error),
@@ -389,8 +392,9 @@ fn plan_explain(statement: &Statement, context: &Context<'_>) -> Plan {
     let mut analyses = options.iter().any(|token| token.is("ANALYZE") || token.is("ANALYSE"));
     analyses |= cursor.skip("ANALYZE") || cursor.skip("ANALYSE");
     cursor.skip("VERBOSE");
-    // PostgreSQL reports an EXPLAIN of an EXPLAIN as a syntax error.
-    let inner = if cursor.starts_with("EXPLAIN") { None } else { statement.part(cursor.rest()) };
+    // PostgreSQL reports an EXPLAIN of an EXPLAIN or COPY as a syntax error.
+    let is_nested = cursor.starts_with("EXPLAIN") || cursor.starts_with("COPY");
+    let inner = if is_nested { None } else { statement.part(cursor.rest()) };
     let Some(inner) = inner else { return Plan::run(Class::Utility) };
     match plan(&inner, context) {
         Plan::Refuse(error) => Plan::Refuse(error),

@@ -214,9 +214,12 @@ impl Session {
                     self.block = Block::None;
                     restarts += 1;
                     // A conflict is definite. A duplicate key may be one that was committed since
-                    // the snapshot.
-                    if error.code.starts_with("40") || restarts > RESTARTS {
+                    // the snapshot; one that every new snapshot has is a duplicate.
+                    if error.code.starts_with("40") {
                         return Err(conflict().into());
+                    }
+                    if restarts > RESTARTS {
+                        return Err(error.into());
                     }
                 }
             }
@@ -250,9 +253,15 @@ impl Session {
     /// Records that the client has changed a setting, or all of them.
     fn note_setting(&mut self, execution: &Execution) {
         self.settings_version += 1;
+        self.settings_changed = true;
         if Cursor::new(&execution.statement.tokens).starts_with("RESET ALL") {
             self.settings = Settings::default();
         }
+    }
+
+    /// Records that the end of a transaction may have taken settings back.
+    pub(super) fn note_settings_taken_back(&mut self) {
+        self.settings_version += u64::from(std::mem::take(&mut self.settings_changed));
     }
 
     fn note_sync_index(&mut self, changed: Option<bool>) {

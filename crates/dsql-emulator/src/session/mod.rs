@@ -132,6 +132,8 @@ struct Session {
     locking: HashMap<String, ReportingStatement>,
     /// Increases with every change of a setting.
     settings_version: u64,
+    /// Whether a setting has changed since the end of the last transaction.
+    settings_changed: bool,
     next_name: u64,
     opened: Instant,
     /// When the client sent the message that it waits for; `None` if it waits for nothing.
@@ -231,6 +233,7 @@ async fn open(authenticated: AuthenticatedClient, cluster: Arc<Cluster>) -> io::
         pending_bind: None,
         locking: HashMap::new(),
         settings_version: 0,
+        settings_changed: false,
         next_name: 0,
         opened: Instant::now(),
         requested_at: None,
@@ -361,7 +364,7 @@ impl Session {
             let mut most = limits.session_age;
             if self.block != Block::None {
                 // A transaction that has begun may be finished (aurora-dsql.md#admission).
-                most += limits.transaction_age;
+                most = most.saturating_add(limits.transaction_age);
             }
             let aged = shift.saturating_sub(self.signal_at_start.clock);
             let left = most.saturating_sub(self.opened.elapsed() + aged);
@@ -478,6 +481,7 @@ impl Session {
 
     /// Ends the transaction and closes its portals.
     fn end_transaction(&mut self) {
+        self.note_settings_taken_back();
         self.block = Block::None;
         self.failed = false;
         self.portals.clear();

@@ -98,6 +98,11 @@ impl Connection {
         }
     }
 
+    /// Whether it can be used: no answer was left unread, and it has not broken.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.unfinished
+    }
+
     /// The process id of the session.
     pub(crate) fn process(&self) -> i32 {
         self.process

@@ -325,3 +325,51 @@ async fn transactions_on_other_rows_commit_in_any_order_of_their_statements() {
     assert_eq!(transactions.commit().await.ok(), "COMMIT");
     assert_eq!(admin.value("SELECT string_agg(v::text, ' ' ORDER BY id) FROM p").await, "1 2 0 0");
 }
+
+#[tokio::test]
+async fn a_lock_is_of_the_table_that_the_search_path_finds_after_a_transaction_took_its_path_back()
+{
+    let Some((emulator, mut admin)) = emulator().await else { return };
+    for sql in [
+        "CREATE SCHEMA other",
+        "CREATE TABLE other.p (id int PRIMARY KEY, v int)",
+        "INSERT INTO other.p VALUES (1, 0)",
+        "INSERT INTO p VALUES (1, 1)",
+    ] {
+        admin.ok(sql).await;
+    }
+    let lock = "SELECT id FROM p WHERE id = 1 FOR UPDATE";
+    for (set, end) in [
+        ("SET LOCAL search_path TO other", "COMMIT"),
+        ("SET search_path TO other", "ROLLBACK"),
+        ("SELECT set_config('search_path', 'other', true)", "COMMIT"),
+    ] {
+        let mut transactions = TransactionPair::start(&emulator).await;
+        let one = &mut transactions.one;
+        for sql in [set, lock, end, "BEGIN", lock] {
+            one.ok(sql).await;
+        }
+        transactions.other.ok("UPDATE p SET v = v + 1 WHERE id = 1").await;
+        transactions.other.ok("COMMIT").await;
+        assert_eq!(transactions.one.run("COMMIT").await.refused(), CONFLICT, "{set}, {end}");
+    }
+}
+
+#[tokio::test]
+async fn every_parent_that_rows_of_one_update_get_is_shared() {
+    let Some((emulator, mut admin)) = emulator().await else { return };
+    admin.ok("INSERT INTO p VALUES (1, 1), (2, 2), (3, 3)").await;
+    for update in [
+        "UPDATE c SET p = 2 WHERE p IN (1, 2)",
+        "UPDATE c SET p = 3 - p",
+        "UPDATE c SET p = 2 WHERE id = 1",
+    ] {
+        admin.ok("DELETE FROM c").await;
+        admin.ok("INSERT INTO c VALUES (1, 1), (2, 2)").await;
+        let mut transactions = TransactionPair::start(&emulator).await;
+        let lock = "SELECT id FROM p WHERE id = 2 FOR UPDATE";
+        let (first, second) = transactions.run(update, lock).await;
+        (first.ok(), second.ok());
+        lost(&transactions.commit().await);
+    }
+}

@@ -209,3 +209,22 @@ async fn the_control_port_does_what_the_api_does() {
     let wrong = control.send("commit nonsense").await;
     assert_eq!(wrong, "error `nonsense` is not a commit fault; try `help`");
 }
+
+#[tokio::test]
+async fn clients_log_in_after_sessions_were_dropped_while_their_statements_were_parsed() {
+    let Some(emulator) = start_default().await else { return };
+    // The grammar of several statements is checked on the connection that all sessions share.
+    let text = "SELECT 1;".repeat(20_000);
+    for wait in [5, 10, 20, 40, 60] {
+        let mut client = Client::connect(&emulator).await;
+        let parsed = client.try_query(&text);
+        let dropped = async {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            emulator.faults().drop_connections();
+        };
+        // Whether it was answered depends on the time.
+        let _ = tokio::join!(parsed, dropped);
+        let mut client = Client::connect(&emulator).await;
+        assert_eq!(client.query("SELECT 1; SELECT 2").await.len(), 2);
+    }
+}
