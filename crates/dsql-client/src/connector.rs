@@ -329,7 +329,8 @@ pub async fn open_connection(connector: &Connector) -> Result<PgConnection, Conn
     }
 }
 
-/// A connector with `options` of the driver, for what a [`Config`] does not have. It has no token.
+/// A connector that connects with `options` of the driver as they are, without an IAM token. For settings
+/// that [`Config`] does not have.
 pub fn connector_with(options: PgConnectOptions) -> Connector {
     let host = options.get_host().to_owned();
     let engine = region_of_host(&host).map_or(Engine::Postgres, |_| Engine::Dsql);

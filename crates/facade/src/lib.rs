@@ -20,8 +20,8 @@
 //! `MatchingTaskStore` has the task queues of matching with their tasks, a `UserDataStore` their user
 //! data and build ids. A `NamespaceStore` has the namespaces, a `ClusterMetadataStore` the clusters and
 //! their members, a `NexusEndpointStore` the Nexus endpoints. `QueueStore` and `QueueV2Store` have the
-//! durable queues between services. These are all stores that Temporal's services need but visibility,
-//! which belongs to Elasticsearch or OpenSearch.
+//! durable queues between services. These are all the stores that Temporal's services need, except
+//! the visibility store, which is Elasticsearch or OpenSearch.
 //!
 //! A service that needs single rows opens a session ([`Store::session`]) or runs a transaction
 //! ([`StoreExt::run`]). The row operations are the traits [`HistoryExecution`], [`ExecutionMaps`],
@@ -232,9 +232,9 @@ pub mod memory {
 pub mod migrate {
     pub use temporal_dsql_migrate::{
         Advice, BoxError, Catalog, CatalogIndex, Change, ColumnDefinition, ConnectionCount,
-        DEFAULT_DATABASE, DatabaseError, Dependent, Difference, Digest, Dml, ForeignObject,
-        HISTORY_TABLE, IgnoreProgress, IndexBuildState, IndexDefinition, Job, JobStatus,
-        MigrateError, Migrator, Objects, Origin, Overwrite, Plan, PostgresDatabase, Progress,
+        DEFAULT_DATABASE, DatabaseError, Dependent, Difference, Digest, Dml, HISTORY_TABLE,
+        IgnoreProgress, IndexBuildState, IndexDefinition, Job, JobStatus, MigrateError, Migrator,
+        Objects, Origin, OtherObject, Overwrite, Plan, PostgresDatabase, Progress,
         ProgressObserver, Release, Report, Rollback, Row, RowCount, RowKey, SCHEMA_NAME,
         SCHEMA_SQL, Scan, Schema, SchemaDatabase, SchemaError, Scope, Seed, ServerError,
         SessionWatch, Setup, Statement, Status, Step, StepAction, StepState, TableDefinition,

@@ -17,15 +17,15 @@ pub enum Advice {
     /// The server offers no TLS.
     NoTls,
     /// TLS fails before the certificate is known.
-    Handshake,
+    TlsHandshakeFailed,
     /// The authority of the certificate is not trusted.
     UntrustedIssuer,
     /// The certificate is for other names.
-    OtherName,
+    CertificateForOtherName,
     /// The certificate is not valid at this time.
-    NotNow,
+    CertificateNotValidNow,
     /// The certificate is refused for another reason.
-    Certificate,
+    CertificateRefused,
     /// The server did not get its name, because the endpoint is an address.
     NoServerName,
     /// There are no AWS credentials.
@@ -82,7 +82,7 @@ pub enum Advice {
     /// The server cancelled a statement after its own time limit.
     StatementTimeout,
     /// A failure that may pass.
-    Again,
+    TransientFailure,
     /// The server refuses the statements that `DSQL_WRITE_FORM` demands.
     WriteForm,
     /// No version is recorded for the logical name.
@@ -137,7 +137,7 @@ impl fmt::Display for Advice {
             Self::NoTls => {
                 "turn on TLS at the server, or give a weaker --tls-mode for a PostgreSQL server"
             }
-            Self::Handshake => "the server must offer TLS 1.2 or 1.3; check what is between",
+            Self::TlsHandshakeFailed => "the server must offer TLS 1.2 or 1.3; check what is between",
             // aurora-dsql.md#connections
             Self::NoServerName => {
                 "give the host name of the cluster as the endpoint, not its address: the name is part \
@@ -147,11 +147,11 @@ impl fmt::Display for Advice {
                 "give the certificate authority of the server with --tls-ca-file or SQL_TLS_CA_FILE; \
                  the public ones are built in"
             }
-            Self::OtherName => "connect by a host name that is in the certificate",
-            Self::NotNow => {
+            Self::CertificateForOtherName => "connect by a host name that is in the certificate",
+            Self::CertificateNotValidNow => {
                 "renew the certificate of the server, or set the clock of this machine"
             }
-            Self::Certificate => "the server needs another certificate; check what is between",
+            Self::CertificateRefused => "the server needs another certificate; check what is between",
             Self::NoCredentials => {
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, log in (`aws sso \
                  login`), or give the task or the instance a role"
@@ -226,7 +226,7 @@ impl fmt::Display for Advice {
             Self::StatementTimeout => {
                 "raise or unset statement_timeout of the role, the database and the server"
             }
-            Self::Again => "run the command again; if it fails again, check the network",
+            Self::TransientFailure => "run the command again; if it fails again, check the network",
             Self::WriteForm => "unset DSQL_WRITE_FORM, or set it to statement-per-table",
             Self::NotRecorded { others } if others.is_empty() => "run `setup-schema` first",
             Self::NotRecorded { .. } => {
@@ -310,15 +310,15 @@ impl Advice {
         if says("UnknownIssuer") || says("BadSignature") || says("CA file") {
             Self::UntrustedIssuer
         } else if says("not valid for name") || says("NotValidForName") {
-            Self::OtherName
+            Self::CertificateForOtherName
         } else if says("expired") || says("Expired") || says("not valid yet") {
-            Self::NotNow
+            Self::CertificateNotValidNow
         } else if says("does not support TLS") || says("offers no TLS") {
             Self::NoTls
         } else if says("invalid peer certificate") {
-            Self::Certificate
+            Self::CertificateRefused
         } else {
-            Self::Handshake
+            Self::TlsHandshakeFailed
         }
     }
 }

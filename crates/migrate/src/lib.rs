@@ -86,7 +86,7 @@ pub use schema::{
     Change, Origin, Release, SCHEMA_NAME, SCHEMA_SQL, Schema, SchemaError, Statement,
 };
 pub use status::Status;
-pub use verify::{ForeignObject, Verification};
+pub use verify::{OtherObject, Verification};
 pub use version_tables::{
     CREATE_VERSION_TABLES, DEFAULT_DATABASE, Dml, HISTORY_TABLE, VERSION_TABLE, VersionChange,
     VersionRow,

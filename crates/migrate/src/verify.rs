@@ -34,7 +34,7 @@ pub struct Verification {
     /// Whether every difference leaves its object able to do all that its definition can.
     pub compatible: bool,
     /// Objects that are not part of the schema. They do not count as differences.
-    pub foreign: Vec<ForeignObject>,
+    pub others: Vec<OtherObject>,
     /// If the recorded version was compared and differs: the version that
     /// [`plan_adoption`](Migrator::plan_adoption) would record instead.
     #[serde(serialize_with = "optional_as_text")]
@@ -46,7 +46,7 @@ pub struct Verification {
 
 /// An object of the database that is not part of the schema.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ForeignObject {
+pub struct OtherObject {
     /// Its name.
     pub name: String,
     /// `table`, `index`, `view`, `sequence`, …
@@ -85,9 +85,9 @@ impl fmt::Display for Verification {
         for note in &self.notes {
             writeln!(f, "Note: {note}")?;
         }
-        if !self.foreign.is_empty() {
+        if !self.others.is_empty() {
             writeln!(f, "Not part of the schema, ignored:")?;
-            for ForeignObject { name, kind } in &self.foreign {
+            for OtherObject { name, kind } in &self.others {
                 writeln!(f, "  {kind} {}", escaped(name))?;
             }
         }
@@ -138,7 +138,7 @@ impl Migrator<'_> {
             version,
             compatible: differences.iter().all(|difference| difference.is_compatible()),
             differences,
-            foreign: self.foreign(&objects, &catalog),
+            others: self.others(&objects, &catalog),
             adoptable,
             notes: rows.map_or_else(Vec::new, |rows| {
                 self.notes_of_other_names(&rows, adoptable.unwrap_or(version))
@@ -236,8 +236,8 @@ impl Migrator<'_> {
         }
     }
 
-    fn foreign(&self, objects: &Objects, catalog: &Catalog) -> Vec<ForeignObject> {
-        // Objects of other versions are drift, not foreign.
+    fn others(&self, objects: &Objects, catalog: &Catalog) -> Vec<OtherObject> {
+        // Objects of other versions are drift.
         let newest = self.schema.objects_at(self.schema.newest());
         let version_tables: Vec<_> = version_tables::tables().map(|(name, _)| name).collect();
         let is_ours = |table: &String| {
@@ -245,11 +245,11 @@ impl Migrator<'_> {
                 || newest.tables.contains_key(table)
                 || version_tables.contains(table)
         };
-        let foreign =
-            |name: &String, kind: &str| ForeignObject { name: name.clone(), kind: kind.to_owned() };
+        let other =
+            |name: &String, kind: &str| OtherObject { name: name.clone(), kind: kind.to_owned() };
         let tables =
-            catalog.tables.keys().filter(|name| !is_ours(name)).map(|name| foreign(name, "table"));
-        // Indexes of foreign tables are not listed. Unique ones of the others are differences.
+            catalog.tables.keys().filter(|name| !is_ours(name)).map(|name| other(name, "table"));
+        // Indexes of other tables are not listed. Unique ones of the others are differences.
         let indexes = catalog
             .indexes
             .iter()
@@ -260,11 +260,11 @@ impl Migrator<'_> {
                     && !objects.indexes.contains_key(*name)
                     && !newest.indexes.contains_key(*name)
             })
-            .map(|(name, _)| foreign(name, "index"));
+            .map(|(name, _)| other(name, "index"));
         let of_kind = |is_table: bool| {
             let others =
                 catalog.others.iter().filter(move |(_, kind)| (**kind == "table") == is_table);
-            others.map(|(name, kind)| foreign(name, kind))
+            others.map(|(name, kind)| other(name, kind))
         };
         tables.chain(of_kind(true)).chain(indexes).chain(of_kind(false)).collect()
     }

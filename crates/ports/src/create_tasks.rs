@@ -32,7 +32,7 @@ impl TaskQueueLease {
 /// Tasks that the owner of a task queue adds, all or none.
 #[derive(Clone, Copy, Debug)]
 pub struct CreateTasks<'a> {
-    /// The owner. Its queue is subqueue 0 of the queues of the tasks.
+    /// The lease of the task queue. Every task belongs to this queue or to one of its subqueues.
     pub lease: TaskQueueLease,
     /// The tasks, of the queue and of its subqueues.
     pub tasks: &'a [TasksRow],

@@ -39,8 +39,9 @@ pub enum Outcome {
     /// The last statement or transaction of the operation wrote nothing. An operation that is
     /// documented to delete in chunks may have deleted earlier chunks.
     NotApplied,
-    /// COMMIT was sent and its answer was lost. The transaction is committed entirely or not at
-    /// all, or will be. If the caller repeats the operation, it may be applied twice.
+    /// COMMIT was sent and its answer was lost. The transaction is committed as a whole or not at all,
+    /// and a COMMIT in transit may still take effect. If the caller repeats the operation, it may be
+    /// applied twice.
     Unknown,
 }
 

@@ -119,8 +119,9 @@ pub struct PoolConfig {
     /// The most connections at a time, those of the reserve included; at most 10,000, which is what
     /// a cluster admits from all clients (aurora-dsql.md#admission).
     pub max_connections: u32,
-    /// Connections that are kept open and replaced before they retire, so that no caller waits
-    /// for one. The pool never shrinks below what is in use: refilling is rate-limited.
+    /// The least number of open connections, those in use included. A background task replaces
+    /// retired ones before a caller needs them, no faster than
+    /// [`connection_rate`](Self::connection_rate).
     pub min_connections: u32,
     /// How long a caller waits until a connection is free or the rate limit allows a new one.
     pub acquire_timeout: Duration,

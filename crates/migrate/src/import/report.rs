@@ -211,7 +211,10 @@ impl fmt::Display for ImportReport {
             );
         }
         if !self.is_exact() {
-            return writeln!(f, "the rows are equal, but the result is not valid, for the reasons above");
+            return writeln!(
+                f,
+                "the rows are equal, but the result is not valid, for the reasons above"
+            );
         }
         writeln!(f, "the target is equal to the source: {rows} in {tables}")?;
         if self.left_out > 0 {

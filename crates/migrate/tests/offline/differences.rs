@@ -150,7 +150,7 @@ async fn a_unique_index_that_no_version_has_differs_and_stops_every_command_but_
     let found = migrator(embedded(), &mut session).verify(None).await.unwrap();
     let [difference] = found.differences.as_slice() else { panic!("{found}") };
     assert_eq!(difference.to_string(), DIFFERENCE);
-    let foreign: Vec<_> = found.foreign.iter().map(|found| &*found.name).collect();
+    let foreign: Vec<_> = found.others.iter().map(|found| &*found.name).collect();
     assert_eq!(foreign, ["plain"], "an index that is not unique refuses no row");
     let stops = format!("{DIFFERENCE}; it may refuse rows of the servers");
     for command in [Command::Setup(V1_0), Command::Update(V1_0), Command::Update(V1_1)] {
@@ -185,7 +185,7 @@ async fn the_index_of_a_constraint_is_reported_as_the_constraint_only() {
     let shown: Vec<_> = found.differences.iter().map(ToString::to_string).collect();
     let expected = "table shards: constraint one UNIQUE (range_id) is not in the definition";
     assert_eq!(shown, [expected]);
-    assert!(found.foreign.is_empty(), "{found}");
+    assert!(found.others.is_empty(), "{found}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,7 +85,7 @@ async fn verify_reports_every_kind_of_difference_and_foreign_objects() {
             "table current_chasm_executions belongs to version 1.1",
         ]
     );
-    let foreign: Vec<_> = found.foreign.iter().map(|f| format!("{} {}", f.kind, f.name)).collect();
+    let foreign: Vec<_> = found.others.iter().map(|f| format!("{} {}", f.kind, f.name)).collect();
     assert_eq!(foreign, ["table invoices", "index mine", "view report"]);
     let json = serde_json::to_value(&found).unwrap();
     assert_eq!(json["differences"][0]["kind"], "missing_column");

@@ -31,7 +31,7 @@ async fn a_setup_makes_the_catalog_of_the_specification() {
         assert_eq!(database.version_rows().await.unwrap(), [row]);
         assert_eq!(history(&scratch).await, [format!("0 > {version}")]);
         let found = migrator(&mut database).verify(None).await.unwrap();
-        assert!(found.is_clean() && found.foreign.is_empty(), "{found}");
+        assert!(found.is_clean() && found.others.is_empty(), "{found}");
     }
 }
 
@@ -314,7 +314,7 @@ async fn t12_an_overwrite_leaves_foreign_tables_and_views_as_they_are() {
     scratch.execute(foreign).await.unwrap();
     let mut database = connect(&scratch).await;
     let found = migrator(&mut database).verify(None).await.unwrap();
-    let names: Vec<_> = found.foreign.iter().map(|f| format!("{} {}", f.kind, f.name)).collect();
+    let names: Vec<_> = found.others.iter().map(|f| format!("{} {}", f.kind, f.name)).collect();
     assert_eq!(names, ["table invoices", "sequence numbers", "view report"]);
     assert!(found.is_clean());
     Command::Overwrite.run(&mut database).await.unwrap();

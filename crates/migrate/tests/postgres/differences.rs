@@ -72,7 +72,7 @@ async fn every_property_that_changes_what_a_statement_does_differs() {
         scratch.execute(change).await.unwrap();
         let found = migrator(&mut connect(&scratch).await).verify(None).await.unwrap();
         assert_eq!(found.differences.len(), 1, "{change}: {found}");
-        assert!(found.foreign.is_empty(), "{change}: {found}");
+        assert!(found.others.is_empty(), "{change}: {found}");
         assert!(found.to_string().contains(expected), "{change}: {found}");
     }
 }
@@ -89,7 +89,7 @@ async fn foreign_tables_are_listed_by_name_and_their_definitions_are_not_read() 
     let mut database = connect(&scratch).await;
     let found = migrator(&mut database).verify(None).await.unwrap();
     assert!(found.is_clean(), "{found}");
-    assert_eq!(found.foreign.len(), 300);
+    assert_eq!(found.others.len(), 300);
     let own = Scope::of(["shards", "idx_namespaces_name", "nothing"]);
     let catalog = database.catalog(&own).await.unwrap();
     assert!(catalog.tables.keys().eq(["shards"]), "{catalog:?}");

@@ -16,7 +16,7 @@ pub enum Cases {
     Archetypes,
     /// Every map of a run.
     Maps,
-    /// Every task queue, and two categories.
+    /// Every history task queue, and two categories.
     Queues,
     /// Normal and fair task queues of matching.
     Kinds,
@@ -31,7 +31,7 @@ pub enum Case {
     Archetype(ArchetypeId),
     /// A map of a run.
     Map(MapTable),
-    /// A task queue.
+    /// A history task queue.
     Queue(Queue),
     /// A kind of task queues of matching.
     Kind(TaskQueueKind),

@@ -86,7 +86,7 @@ impl Check {
             Unanswered::Late(..) => None,
             Unanswered::Failed(error) => advice_on(error),
         };
-        let advice = advice.unwrap_or(Advice::Again);
+        let advice = advice.unwrap_or(Advice::TransientFailure);
         Self::failed(name, without_advice(reason, &advice), advice)
     }
 
@@ -235,7 +235,7 @@ mod tests {
     fn a_check_is_one_line_and_its_advice_another_whatever_they_contain() {
         let checks = vec![
             Check::ok("name", "a\nb\u{1b}[31m").with("addresses", vec!["::1"]),
-            Check::failed("tcp", "refused", Advice::OtherName),
+            Check::failed("tcp", "refused", Advice::CertificateForOtherName),
         ];
         let examination = examination(checks);
         let expected = "\
@@ -249,6 +249,6 @@ tcp          failed       refused
         let json = serde_json::to_value(&examination).unwrap();
         assert_eq!(json["checks"][0]["values"]["addresses"][0], "::1");
         assert_eq!(json["checks"][1]["status"], "failed");
-        assert_eq!(json["checks"][1]["advice"], Advice::OtherName.to_string());
+        assert_eq!(json["checks"][1]["advice"], Advice::CertificateForOtherName.to_string());
     }
 }

@@ -75,14 +75,14 @@ async fn handshake(config: &Config, mode: TlsMode, stream: TcpStream) -> Result<
     })?;
     let client = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| Check::failed(TLS, error, Advice::Handshake))?
+        .map_err(|error| Check::failed(TLS, error, Advice::TlsHandshakeFailed))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider.clone())))
         .with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(client));
     let handshake = within(NETWORK_LIMIT, connector.connect(name.clone(), stream)).await;
     let stream = handshake.map_err(|reason| {
-        let advice = by_address(config).unwrap_or(Advice::Handshake);
+        let advice = by_address(config).unwrap_or(Advice::TlsHandshakeFailed);
         Check::failed(TLS, format!("the handshake fails: {reason}"), advice)
     })?;
     let connection = stream.get_ref().1;
