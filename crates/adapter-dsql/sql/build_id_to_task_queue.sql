@@ -5,12 +5,18 @@ INSERT INTO build_id_to_task_queue (namespace_id, build_id, task_queue_name)
 SELECT :namespace_id, added.build_id, :task_queue_name
 FROM UNNEST(:build_ids::text[]) AS added (build_id);
 
--- The build ids are sorted.
+-- The server takes the bounds of the scan from the array, in the collation of the column.
 -- name: RemoveFromBuildIdToTaskQueueMapping
 DELETE FROM build_id_to_task_queue
 WHERE namespace_id = :namespace_id
-  AND build_id >= (:build_ids::text[])[1]
-  AND build_id <= (:build_ids::text[])[cardinality(:build_ids::text[])]
+  AND build_id >= (
+    SELECT min(removed.build_id)
+    FROM UNNEST(:build_ids::text[]) AS removed (build_id)
+  )
+  AND build_id <= (
+    SELECT max(removed.build_id)
+    FROM UNNEST(:build_ids::text[]) AS removed (build_id)
+  )
   AND build_id = ANY(:build_ids::text[])
   AND task_queue_name = :task_queue_name;
 

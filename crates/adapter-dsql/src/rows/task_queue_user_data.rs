@@ -48,19 +48,17 @@ fn columns(row: &TaskQueueUserDataRow) -> Result<Arguments<'_>, StoreError> {
     Ok(arguments)
 }
 
-/// The statement that adds or removes build ids, sorted.
+/// The statement that adds or removes build ids.
 fn change_build_ids(meta: &'static Meta, of: &TaskQueueBuildIds) -> Result<Statement, StoreError> {
     let mut payload = Payload::default();
     for id in &of.build_ids {
         let key = 16 + id.len() + of.task_queue_name.len();
         payload.row(Table::BuildIdToTaskQueue, key, &[])?;
     }
-    let mut build_ids = column(&of.build_ids, |id| id.as_str());
-    build_ids.sort_unstable();
     let mut arguments = Arguments::default();
     arguments.set("namespace_id", of.namespace_id.0);
     arguments.set("task_queue_name", of.task_queue_name.as_str());
-    arguments.set("build_ids", build_ids);
+    arguments.set("build_ids", column(&of.build_ids, |id| id.as_str()));
     Ok(exact(meta, None, &arguments))
 }
 

@@ -2,6 +2,7 @@
 //! emulator. The conformance suite has binaries of its own.
 
 mod capabilities;
+mod collation;
 mod emulator;
 mod fence;
 mod monitoring;

@@ -18,6 +18,9 @@ use url::Url;
 
 use crate::gate;
 
+/// The locale and encoding of DSQL (aurora-dsql.md#environment).
+const TEMPLATE: &str = "template0 LOCALE 'C' ENCODING 'UTF8'";
+
 /// An empty database with a unique name, dropped with this value, also during a panic.
 ///
 /// The drop terminates open sessions.
@@ -43,8 +46,22 @@ impl ScratchDatabase {
     /// # Panics
     /// In CI, if there is no server; if the server refuses to create a database.
     pub async fn create() -> Option<Self> {
-        let server = gate::server_url()?;
-        match Self::create_on(&server).await {
+        Self::create_or_panic(TEMPLATE).await
+    }
+
+    /// The same with texts in the order of the English language, which is not the order of their
+    /// bytes. Most PostgreSQL servers have such an order.
+    ///
+    /// # Panics
+    /// As [`create`](Self::create), and if the server was built without ICU.
+    pub async fn create_in_english() -> Option<Self> {
+        Self::create_or_panic(&format!("{TEMPLATE} LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")).await
+    }
+
+    async fn create_or_panic(template: &str) -> Option<Self> {
+        let server = Url::parse(&gate::server_url()?).map_err(sqlx::Error::config);
+        let created = async { Self::create_as(server?, template).await };
+        match created.await {
             Ok(database) => Some(database),
             Err(error) => panic!("no scratch database on the server of TEST_POSTGRES_URL: {error}"),
         }
@@ -56,8 +73,7 @@ impl ScratchDatabase {
     /// The URL is malformed, or the server refuses.
     pub async fn create_on(url: &str) -> Result<Self, sqlx::Error> {
         let server = Url::parse(url).map_err(sqlx::Error::config)?;
-        // The locale and encoding of DSQL (aurora-dsql.md#environment).
-        Self::create_as(server, "template0 LOCALE 'C' ENCODING 'UTF8'").await
+        Self::create_as(server, TEMPLATE).await
     }
 
     /// A copy of `other` with its tables and rows. No session may be open in `other`.
