@@ -32,7 +32,12 @@ impl OpenTransaction {
         const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
         let mut connection = shared.pool.get().await?;
         let timeout = shared.statement_timeout;
-        run_simple(&mut connection, BEGIN, attempt, Phase::Opening, timeout).await?;
+        let begun = run_simple(&mut connection, BEGIN, attempt, Phase::Opening, timeout).await;
+        begun.inspect_err(|error| {
+            // Unless it lost a conflict, the transaction may have begun nevertheless. A
+            // write on the connection would then be answered as done, and would be lost.
+            connection.broken |= !matches!(error, StoreError::Conflict { .. });
+        })?;
         Ok(Self { shared, attempt, connection: Some(connection), failed: None })
     }
 

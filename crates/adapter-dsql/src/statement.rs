@@ -11,7 +11,7 @@ use temporal_dsql_client::{
     Class, Conflict, ConnectionState, Phase, classify_error, connection_state_after,
 };
 use temporal_dsql_domain::{ShardId, Table};
-use temporal_dsql_ports::{Attempt, Cause, StoreError, limits::LimitKind};
+use temporal_dsql_ports::{Attempt, Cause, Outcome, StoreError, limits::LimitKind};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
@@ -245,12 +245,17 @@ where
             Ok(answer)
         }
         Ok(Err(error)) => {
-            match connection_state_after(&error) {
+            let state = connection_state_after(&error);
+            let is_stale = classify_error(&error, Phase::Statement)
+                == Some(Class::Conflict(Conflict::Catalog));
+            let error = context.error(error);
+            match state {
+                // The server may not have ended the transaction. The next write on the connection
+                // would be answered as done, and would be lost.
+                ConnectionState::Usable if error.outcome() == Outcome::Unknown => {}
                 ConnectionState::Usable => {
                     // The session's prepared statements are stale: the catalog changed under them
                     // (aurora-dsql.md#transient-failures).
-                    let is_stale = classify_error(&error, Phase::Statement)
-                        == Some(Class::Conflict(Conflict::Catalog));
                     if !is_stale || forget_statements(connection, timeout).await {
                         connection.record_answer();
                     }
@@ -258,7 +263,7 @@ where
                 ConnectionState::Unusable => {}
                 ConnectionState::Broken => connection.record_breakage(),
             }
-            Err(context.error(error))
+            Err(error)
         }
         Err(elapsed) => {
             connection.record_breakage();

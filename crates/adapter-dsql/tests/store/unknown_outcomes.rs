@@ -1,11 +1,11 @@
 //! Lost answers that no later read resolves: the write returns an unknown outcome, whatever error
 //! follows, because a caller repeats a write that is reported as not applied.
 
-use crate::support::{OWNER, blob, current, execution};
+use crate::support::{OWNER, blob, current, execution, trace::Trace};
 use temporal_dsql_domain::{
     ArchetypeId, DataBlob, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardsRow, Tasks,
 };
-use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreError};
+use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::{
     CreateExecution, CreateMode, ExecutionStore, ShardStore, Snapshot, TaskStore,
@@ -141,6 +141,46 @@ async fn a_claim_or_progress_that_has_not_arrived_stays_unknown() {
         shards.update(&row, 1).await.unwrap();
         assert_eq!(shards.get(OWNER.shard_id).await.unwrap(), Some(row));
         assert_eq!(proxy.pending_faults(), 0);
+    }
+}
+
+/// No source says that the server has ended the transaction. If it were open, the next write on the
+/// connection would be answered as done, and would be lost.
+#[tokio::test]
+async fn a_connection_with_an_unknown_outcome_is_closed() {
+    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
+    for form in FORMS {
+        let mut config = crate::support::config(&database, proxy.addr());
+        config.write_form = form;
+        config.pool.max_connections = 1;
+        let store = connect(&config, None).await.unwrap();
+        database.execute("DELETE FROM shards").await.unwrap();
+        store.session().insert_into_shards(&crate::support::shard()).await.unwrap();
+        let executions = ExecutionStore::new(&store);
+        let (trace, _guard) = Trace::start();
+        for sqlstate in ["XX000", "58030", "40003", "ZZ999"] {
+            proxy.inject(When::AnyCommit, WireFault::error(sqlstate, "server unavailable"));
+            assert_unknown(&executions.create(&request()).await.unwrap_err());
+            executions.create(&request()).await.unwrap();
+            assert_eq!(trace.count("connected"), 1, "{form:?}, {sqlstate}");
+            trace.clear();
+        }
+        // Nor is a connection kept whose BEGIN has failed.
+        proxy.inject(
+            When::Executing("BEGIN ISOLATION".to_owned()),
+            WireFault::error("XX000", "server unavailable"),
+        );
+        #[expect(clippy::disallowed_methods, reason = "a transaction without the runner")]
+        let transaction = store.begin(Attempt::first("Begin")).await;
+        assert!(transaction.is_err(), "{form:?}");
+        executions.create(&request()).await.unwrap();
+        assert_eq!(trace.count("connected"), 1, "{form:?}, BEGIN");
+        trace.clear();
+        // After a definite refusal the connection is kept.
+        proxy.inject(When::AnyCommit, WireFault::error("54000", "transaction row limit exceeded"));
+        executions.create(&request()).await.unwrap_err();
+        executions.create(&request()).await.unwrap();
+        assert_eq!(trace.count("connected"), 0, "{form:?}");
     }
 }
 
