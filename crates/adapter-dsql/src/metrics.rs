@@ -73,14 +73,14 @@ pub(crate) const TX_EXHAUSTED: Metric = counter(
     "dsql_tx_exhausted_total",
     OPERATION,
     "operations that were given up at their deadline, not applied",
-    "above 0 for 2 minutes",
+    "increase in 5 minutes above 0, for 2 minutes",
 );
 pub(crate) const TX_UNKNOWN: Metric = counter(
     "dsql_tx_unknown_total",
     OPERATION,
     "operations that ended without an answer to their commit. The stores resolve those whose rows \
      prove what happened; the others reach the caller as `Unknown`",
-    "above 0 for 5 minutes",
+    "increase in 5 minutes above 0, for 5 minutes",
 );
 pub(crate) const TX_ERROR_CLASS: Metric = counter(
     "dsql_tx_error_class_total",
@@ -117,7 +117,7 @@ pub(crate) const KEEPER_TOPUP_FAILURES: Metric = counter(
     "dsql_pool_keeper_topup_failures_total",
     &[],
     "connections that could not be opened ahead of need",
-    "above 0 for 5 minutes",
+    "increase in 5 minutes above 0, for 5 minutes",
 );
 pub(crate) const KEEPER_SIZE: Metric =
     gauge("dsql_pool_keeper_current_size", "the same as `dsql_pool_open`", "");
@@ -127,7 +127,7 @@ const TOKEN_FAILURES: Metric = counter(
     TOKEN_REFRESH_FAILURES,
     &[],
     "IAM tokens that could not be made",
-    "above 0 for 5 minutes",
+    "increase in 5 minutes above 0, for 5 minutes",
 );
 
 /// Every metric that a store emits.
