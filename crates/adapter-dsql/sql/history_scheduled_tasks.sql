@@ -1,8 +1,8 @@
 -- history_scheduled_tasks: scheduled tasks of a category without a table of its own.
 --
--- A range begins at a key of two columns. DSQL turns a comparison of rows into a filter over
--- the whole queue (aurora-dsql.md#indexes). So the time bounds the range, and the id filters only
--- the tasks of its first microsecond.
+-- A range that is read begins at a key of two columns. DSQL turns a comparison of rows into a
+-- filter over the whole queue (aurora-dsql.md#indexes). So the time bounds the range, and the id
+-- filters only the tasks of its first microsecond. A range that is deleted has times only.
 
 -- name: InsertIntoHistoryScheduledTasks
 INSERT INTO history_scheduled_tasks (
@@ -44,7 +44,6 @@ WHERE shard_id = :shard_id
   AND category_id = :category_id
   AND visibility_timestamp >= :min_visibility_timestamp
   AND visibility_timestamp < :end_visibility_timestamp
-  AND (visibility_timestamp > :min_visibility_timestamp OR task_id >= :min_task_id)
   AND visibility_timestamp <= (
     SELECT max(visibility_timestamp)
     FROM (
@@ -54,7 +53,6 @@ WHERE shard_id = :shard_id
         AND category_id = :category_id
         AND visibility_timestamp >= :min_visibility_timestamp
         AND visibility_timestamp < :end_visibility_timestamp
-        AND (visibility_timestamp > :min_visibility_timestamp OR task_id >= :min_task_id)
       ORDER BY visibility_timestamp, task_id
       LIMIT :limit
     ) AS first
@@ -68,7 +66,6 @@ WHERE shard_id = :shard_id
         AND category_id = :category_id
         AND visibility_timestamp >= :min_visibility_timestamp
         AND visibility_timestamp < :end_visibility_timestamp
-        AND (visibility_timestamp > :min_visibility_timestamp OR task_id >= :min_task_id)
       ORDER BY visibility_timestamp, task_id
       LIMIT :limit
     ) AS first

@@ -1,8 +1,8 @@
 -- timer_tasks: timeouts and user timers.
 --
--- A range begins at a key of two columns. DSQL turns a comparison of rows into a filter over
--- the whole queue (aurora-dsql.md#indexes). So the time bounds the range, and the id filters only
--- the tasks of its first microsecond.
+-- A range that is read begins at a key of two columns. DSQL turns a comparison of rows into a
+-- filter over the whole queue (aurora-dsql.md#indexes). So the time bounds the range, and the id
+-- filters only the tasks of its first microsecond. A range that is deleted has times only.
 
 -- name: InsertIntoTimerTasks
 INSERT INTO timer_tasks (shard_id, visibility_timestamp, task_id, data, data_encoding)
@@ -36,7 +36,6 @@ DELETE FROM timer_tasks
 WHERE shard_id = :shard_id
   AND visibility_timestamp >= :min_visibility_timestamp
   AND visibility_timestamp < :end_visibility_timestamp
-  AND (visibility_timestamp > :min_visibility_timestamp OR task_id >= :min_task_id)
   AND visibility_timestamp <= (
     SELECT max(visibility_timestamp)
     FROM (
@@ -45,7 +44,6 @@ WHERE shard_id = :shard_id
       WHERE shard_id = :shard_id
         AND visibility_timestamp >= :min_visibility_timestamp
         AND visibility_timestamp < :end_visibility_timestamp
-        AND (visibility_timestamp > :min_visibility_timestamp OR task_id >= :min_task_id)
       ORDER BY visibility_timestamp, task_id
       LIMIT :limit
     ) AS first
@@ -58,7 +56,6 @@ WHERE shard_id = :shard_id
       WHERE shard_id = :shard_id
         AND visibility_timestamp >= :min_visibility_timestamp
         AND visibility_timestamp < :end_visibility_timestamp
-        AND (visibility_timestamp > :min_visibility_timestamp OR task_id >= :min_task_id)
       ORDER BY visibility_timestamp, task_id
       LIMIT :limit
     ) AS first

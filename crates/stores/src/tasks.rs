@@ -1,5 +1,7 @@
 //! The task store: adds, reads and completes the history tasks of a shard.
 
+use std::ops::Range;
+
 use temporal_dsql_domain::{
     ClusterName, ImmediateQueue, ImmediateRange, ImmediateTask, ScheduledKey, ScheduledQueue,
     ScheduledRange, ScheduledTask, ShardId, Tasks, Timestamp,
@@ -178,8 +180,12 @@ impl<S: Store> TaskStore<S> {
         )))
     }
 
-    /// Deletes a range of a scheduled queue in chunks, each in a transaction of its own. Returns the
-    /// number of deleted tasks. After an error, calling it again continues the deletion.
+    /// Deletes the tasks of a scheduled queue that are due at these times, whatever their ids
+    /// (temporal-persistence.md#history-tasks), in chunks, each in a transaction of its own. Returns
+    /// the number of deleted tasks. After an error, calling it again continues the deletion.
+    ///
+    /// A service that has completed all tasks before a key passes the key's time as the end. The next
+    /// range begins at that time, and deletes its tasks.
     ///
     /// # Errors
     /// Those of the store.
@@ -187,12 +193,15 @@ impl<S: Store> TaskStore<S> {
         &self,
         shard_id: ShardId,
         queue: ScheduledQueue,
-        range: ScheduledRange,
+        times: Range<Timestamp>,
     ) -> Result<u64, StoreError> {
         let mut session = self.store.session();
-        Ok(delete_in_chunks!(
-            session.range_delete_from_scheduled_tasks(shard_id, queue, range, CHUNK)
-        ))
+        Ok(delete_in_chunks!(session.range_delete_from_scheduled_tasks(
+            shard_id,
+            queue,
+            times.clone(),
+            CHUNK
+        )))
     }
 
     /// Adds a replication task of another cluster to the dead letter queue. An existing task is not

@@ -126,7 +126,8 @@ async fn use_tasks<E: Executor>(rows: &mut Rows<E>) -> Result<(), StoreError> {
         rows.insert_into_scheduled_tasks(SHARD, queue, &[task]).await?;
         rows.range_select_from_scheduled_tasks(SHARD, queue, range, 1).await?;
         rows.delete_from_scheduled_tasks(SHARD, queue, key).await?;
-        rows.range_delete_from_scheduled_tasks(SHARD, queue, range, 1).await?;
+        let times = range.from.visibility_timestamp..range.until;
+        rows.range_delete_from_scheduled_tasks(SHARD, queue, times, 1).await?;
     }
     Ok(())
 }

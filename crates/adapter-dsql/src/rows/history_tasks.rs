@@ -1,9 +1,11 @@
 //! [`HistoryTasks`] over an executor: the statement of each method.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use temporal_dsql_domain::{
     ImmediateQueue, ImmediateRange, ImmediateTask, ScheduledKey, ScheduledQueue, ScheduledRange,
-    ScheduledTask, ShardId,
+    ScheduledTask, ShardId, Timestamp,
 };
 use temporal_dsql_ports::{HistoryTasks, StoreError};
 
@@ -71,8 +73,7 @@ impl<E: Executor> HistoryTasks for Rows<E> {
         range: ScheduledRange,
         limit: u32,
     ) -> Result<Vec<ScheduledTask>, StoreError> {
-        let select = &task_queues::of(queue.table()).select;
-        let select = scheduled::first_of_range(select, shard_id, queue, range, limit);
+        let select = scheduled::select_range(shard_id, queue, range, limit);
         self.list(select, |row| scheduled::decode(queue, row)).await
     }
 
@@ -89,10 +90,9 @@ impl<E: Executor> HistoryTasks for Rows<E> {
         &mut self,
         shard_id: ShardId,
         queue: ScheduledQueue,
-        range: ScheduledRange,
+        times: Range<Timestamp>,
         limit: u32,
     ) -> Result<u64, StoreError> {
-        let delete = &task_queues::of(queue.table()).delete_range;
-        self.affected(scheduled::first_of_range(delete, shard_id, queue, range, limit)).await
+        self.affected(scheduled::delete_range(shard_id, queue, times, limit)).await
     }
 }

@@ -1,8 +1,10 @@
 //! Queues ordered by time, then by task id: two tables of one shape.
 
+use std::ops::Range;
+
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{
-    ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ShardId, Table,
+    ScheduledKey, ScheduledQueue, ScheduledRange, ScheduledTask, ShardId, Table, Timestamp,
 };
 use temporal_dsql_ports::StoreError;
 
@@ -12,10 +14,7 @@ use super::{
     session::exact,
     task_queues,
 };
-use crate::{
-    arguments::Arguments,
-    statement::{Meta, Statement},
-};
+use crate::{arguments::Arguments, statement::Statement};
 
 /// The shard and, where the table has it, the category, which identifies the queue.
 fn queue_columns(shard_id: ShardId, queue: ScheduledQueue) -> Arguments<'static> {
@@ -80,21 +79,42 @@ pub(super) fn delete(shard_id: ShardId, queue: ScheduledQueue, key: ScheduledKey
     exact(&task_queues::of(queue.table()).delete, shard_id, &arguments)
 }
 
-/// The statement that reads or deletes the first tasks of a range; [`decode`] reads the answer of
-/// the read.
-pub(super) fn first_of_range(
-    meta: &'static Meta,
+/// The shard, the queue, the times and the limit of a range.
+fn range_columns(
+    shard_id: ShardId,
+    queue: ScheduledQueue,
+    times: Range<Timestamp>,
+    limit: u32,
+) -> Arguments<'static> {
+    let mut arguments = queue_columns(shard_id, queue);
+    arguments.set("min_visibility_timestamp", timestamp(times.start));
+    arguments.set("end_visibility_timestamp", timestamp(times.end));
+    arguments.set("limit", i64::from(limit));
+    arguments
+}
+
+/// The statement that reads the first tasks of a range; [`decode`] reads the answer.
+pub(super) fn select_range(
     shard_id: ShardId,
     queue: ScheduledQueue,
     range: ScheduledRange,
     limit: u32,
 ) -> Statement {
-    let mut arguments = queue_columns(shard_id, queue);
-    arguments.set("min_visibility_timestamp", timestamp(range.from.visibility_timestamp));
+    let times = range.from.visibility_timestamp..range.until;
+    let mut arguments = range_columns(shard_id, queue, times, limit);
     arguments.set("min_task_id", range.from.task_id);
-    arguments.set("end_visibility_timestamp", timestamp(range.until));
-    arguments.set("limit", i64::from(limit));
-    exact(meta, shard_id, &arguments)
+    exact(&task_queues::of(queue.table()).select, shard_id, &arguments)
+}
+
+/// The statement that deletes the first tasks of a range of times.
+pub(super) fn delete_range(
+    shard_id: ShardId,
+    queue: ScheduledQueue,
+    times: Range<Timestamp>,
+    limit: u32,
+) -> Statement {
+    let arguments = range_columns(shard_id, queue, times, limit);
+    exact(&task_queues::of(queue.table()).delete_range, shard_id, &arguments)
 }
 
 /// Reads a row of the answer of a read.

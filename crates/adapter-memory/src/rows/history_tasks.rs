@@ -5,7 +5,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use temporal_dsql_domain::{
     ImmediateQueue, ImmediateRange, ImmediateTask, ScheduledKey, ScheduledQueue, ScheduledRange,
-    ScheduledTask, ShardId,
+    ScheduledTask, ShardId, Timestamp,
 };
 use temporal_dsql_ports::{HistoryTasks, StoreError};
 
@@ -61,15 +61,14 @@ fn scheduled_key(shard_id: ShardId, queue: ScheduledQueue) -> Key {
     }
 }
 
-/// The columns of a task's key in its queue. A `TIMESTAMP` is stored as microseconds.
-fn scheduled_columns(key: ScheduledKey) -> [Column; 2] {
-    [Column::BigInt(key.visibility_timestamp.unix_micros()), Column::BigInt(key.task_id)]
+/// A `TIMESTAMP` is stored as microseconds.
+fn time_column(time: Timestamp) -> Column {
+    Column::BigInt(time.unix_micros())
 }
 
-fn scheduled_range(shard_id: ShardId, queue: ScheduledQueue, range: ScheduledRange) -> Range<Key> {
-    let queue = scheduled_key(shard_id, queue);
-    let until = Column::BigInt(range.until.unix_micros());
-    queue.with(scheduled_columns(range.from))..queue.with([until])
+/// The columns of a task's key in its queue.
+fn scheduled_columns(key: ScheduledKey) -> [Column; 2] {
+    [time_column(key.visibility_timestamp), Column::BigInt(key.task_id)]
 }
 
 /// The tasks to insert, checked against the limits.
@@ -154,7 +153,8 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         range: ScheduledRange,
         limit: u32,
     ) -> Result<Vec<ScheduledTask>, StoreError> {
-        let keys = scheduled_range(shard_id, queue, range);
+        let key = scheduled_key(shard_id, queue);
+        let keys = key.with(scheduled_columns(range.from))..key.with([time_column(range.until)]);
         let op = method_name!("RangeSelectFrom", queue.table());
         self.execute(op, |transaction| Ok(transaction.select_range(&keys, Some(limit)))).await
     }
@@ -174,10 +174,11 @@ impl<E: Execute> HistoryTasks for Connection<E> {
         &mut self,
         shard_id: ShardId,
         queue: ScheduledQueue,
-        range: ScheduledRange,
+        times: Range<Timestamp>,
         limit: u32,
     ) -> Result<u64, StoreError> {
-        let keys = scheduled_range(shard_id, queue, range);
+        let key = scheduled_key(shard_id, queue);
+        let keys = key.with([time_column(times.start)])..key.with([time_column(times.end)]);
         let op = method_name!("RangeDeleteFrom", queue.table());
         self.execute(op, |transaction| transaction.delete_range(&keys, Some(limit))).await
     }

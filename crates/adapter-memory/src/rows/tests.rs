@@ -87,7 +87,8 @@ async fn every_statement_has_the_name_of_temporals_method() {
         session.insert_into_scheduled_tasks(SHARD, queue, &[]).await.unwrap();
         session.range_select_from_scheduled_tasks(SHARD, queue, RANGE, 1).await.unwrap();
         session.delete_from_scheduled_tasks(SHARD, queue, KEY).await.unwrap();
-        session.range_delete_from_scheduled_tasks(SHARD, queue, RANGE, 1).await.unwrap();
+        let times = RANGE.from.visibility_timestamp..RANGE.until;
+        session.range_delete_from_scheduled_tasks(SHARD, queue, times, 1).await.unwrap();
         expect(queue.table(), before);
     }
     session.insert_into_history_node(&BRANCH, &[]).await.unwrap();

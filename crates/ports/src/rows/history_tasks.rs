@@ -1,14 +1,16 @@
-//! The row port of the task queues of a shard (temporal-persistence.md#history-tasks).
+//! The row port of the history task queues of a shard (temporal-persistence.md#history-tasks).
+
+use std::ops::Range;
 
 use async_trait::async_trait;
 use temporal_dsql_domain::{
     ImmediateQueue, ImmediateRange, ImmediateTask, ScheduledKey, ScheduledQueue, ScheduledRange,
-    ScheduledTask, ShardId,
+    ScheduledTask, ShardId, Timestamp,
 };
 
 use crate::StoreError;
 
-/// Operations on task queues.
+/// Operations on history tasks, by queue.
 #[async_trait]
 pub trait HistoryTasks: Send {
     /// Inserts tasks, all or none.
@@ -76,12 +78,13 @@ pub trait HistoryTasks: Send {
         key: ScheduledKey,
     ) -> Result<u64, StoreError>;
 
-    /// Deletes the first `limit` tasks of a range. A result below `limit` means that none is left.
+    /// Deletes the first `limit` tasks that are due at these times, whatever their ids. A result below
+    /// `limit` means that none is left.
     async fn range_delete_from_scheduled_tasks(
         &mut self,
         shard_id: ShardId,
         queue: ScheduledQueue,
-        range: ScheduledRange,
+        times: Range<Timestamp>,
         limit: u32,
     ) -> Result<u64, StoreError>;
 }

@@ -142,8 +142,8 @@ impl Queue {
                 session.range_delete_from_immediate_tasks(shard_id, queue, range, limit).await
             }
             Self::Scheduled(queue) => {
-                let range = ScheduledRange { from, until: Timestamp::MAX };
-                session.range_delete_from_scheduled_tasks(shard_id, *queue, range, limit).await
+                let times = from.visibility_timestamp..Timestamp::MAX;
+                session.range_delete_from_scheduled_tasks(shard_id, *queue, times, limit).await
             }
         }
     }

@@ -24,7 +24,7 @@ scenario_table! { "task_ranges":
         = "history_scheduled_task.go/TestInsertSelect_PageBoundarySplitsSameTimestamp";
     times_are_kept_to_the_microsecond;
     the_earliest_and_the_latest_time_are_kept_in_order;
-    a_range_is_deleted_from_its_first_key_to_its_last_time;
+    a_range_of_times_is_deleted_whatever_the_ids;
 }
 
 const IMMEDIATE: [ImmediateQueue; 2] =
@@ -218,18 +218,19 @@ async fn the_earliest_and_the_latest_time_are_kept_in_order(ctx: &TestContext) {
     }
 }
 
-async fn a_range_is_deleted_from_its_first_key_to_its_last_time(ctx: &TestContext) {
-    let keys: Vec<_> = (0..9).map(|n| key(n / 3, n % 3)).collect();
+async fn a_range_of_times_is_deleted_whatever_the_ids(ctx: &TestContext) {
+    let keys: Vec<_> = (0..12).map(|n| key(n / 3, n % 3)).collect();
     for queue in SCHEDULED {
         let (shard, tasks) = inserted(ctx, queue, &keys).await;
         let mut session = ctx.store.session();
-        let range = ScheduledRange { from: key(0, 2), until: at(2) };
-        for deleted in [3, 1, 0] {
-            let rows = session.range_delete_from_scheduled_tasks(shard, queue, range, 3).await;
+        // The first chunk ends between the tasks of one time.
+        for deleted in [4, 2, 0] {
+            let times = at(1)..at(3);
+            let rows = session.range_delete_from_scheduled_tasks(shard, queue, times, 4).await;
             assert_eq!(rows.unwrap(), deleted);
         }
         let all = ScheduledRange { from: key(0, i64::MIN), until: Timestamp::MAX };
         let left = select(ctx, queue, shard, all, 99).await;
-        assert_eq!(left, [&tasks[..2], &tasks[6..]].concat());
+        assert_eq!(left, [&tasks[..3], &tasks[9..]].concat());
     }
 }

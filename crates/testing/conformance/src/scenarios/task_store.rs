@@ -134,8 +134,8 @@ async fn complete_all(shard: &OwnedShard<'_>, queue: &Queue) -> u64 {
             shard.tasks.complete_immediate_range(shard_id, queue, range).await.unwrap()
         }
         Queue::Scheduled(queue) => {
-            let range = ScheduledRange { from: FIRST, until: Timestamp::MAX };
-            shard.tasks.complete_scheduled_range(shard_id, *queue, range).await.unwrap()
+            let times = FIRST.visibility_timestamp..Timestamp::MAX;
+            shard.tasks.complete_scheduled_range(shard_id, *queue, times).await.unwrap()
         }
     }
 }
@@ -368,8 +368,8 @@ async fn a_range_of_ten_thousand_tasks_is_completed(ctx: &TestContext) {
             shard.tasks.complete_immediate_range(shard_id, queue, range).await.unwrap()
         }
         Queue::Scheduled(queue) => {
-            let range = ScheduledRange { from: FIRST, until: last.visibility_timestamp };
-            shard.tasks.complete_scheduled_range(shard_id, *queue, range).await.unwrap()
+            let times = FIRST.visibility_timestamp..last.visibility_timestamp;
+            shard.tasks.complete_scheduled_range(shard_id, *queue, times).await.unwrap()
         }
     };
     assert_eq!(completed, 9_999);

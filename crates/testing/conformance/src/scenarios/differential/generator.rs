@@ -160,7 +160,7 @@ impl Generator {
         let ids = self.number()..self.number();
         let ids: ImmediateRange = if self.usually() { i64::MIN..self.last_task_id } else { ids };
         let from = ScheduledKey { visibility_timestamp: self.time(), task_id: self.number() };
-        let times = ScheduledRange { from, until: self.time() };
+        let range = ScheduledRange { from, until: self.time() };
         let limit = self.one_of(&[0, 1, 2, 3, 1_000, u32::MAX]);
         let task_id = if self.rarely() { self.number() } else { self.recent_task_id() };
         let cluster = ClusterName::new("cluster-b").unwrap();
@@ -174,7 +174,7 @@ impl Generator {
                 Operation::ImmediatePage(shard_id, queue, ids, limit)
             }
             (3 | 4, Queue::Scheduled(queue)) => {
-                Operation::ScheduledPage(shard_id, queue, times, limit)
+                Operation::ScheduledPage(shard_id, queue, range, limit)
             }
             (5, Queue::Immediate(queue)) => Operation::CompleteImmediate(shard_id, queue, task_id),
             (5, Queue::Scheduled(queue)) => {
@@ -183,6 +183,7 @@ impl Generator {
             }
             (6, Queue::Immediate(queue)) => Operation::CompleteImmediateRange(shard_id, queue, ids),
             (6, Queue::Scheduled(queue)) => {
+                let times = range.from.visibility_timestamp..range.until;
                 Operation::CompleteScheduledRange(shard_id, queue, times)
             }
             (_, Queue::Immediate(_)) => {

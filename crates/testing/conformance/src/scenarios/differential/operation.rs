@@ -1,10 +1,12 @@
 //! An operation, and its result in a comparable form.
 
+use std::ops::Range;
+
 use temporal_dsql_domain::{
     BranchId, ClusterName, CurrentExecutionsFilter, CurrentExecutionsRow, DataBlob,
     ExecutionsFilter, HistoryBranch, HistoryNode, HistoryTreeInfo, HistoryTreeRow, ImmediateQueue,
     ImmediateRange, ImmediateTask, MapEntries, NodePosition, RunId, ScheduledKey, ScheduledQueue,
-    ScheduledRange, ScheduledTask, ShardId, ShardsRow, Table, Tasks, TreeId,
+    ScheduledRange, ScheduledTask, ShardId, ShardsRow, Table, Tasks, Timestamp, TreeId,
 };
 use temporal_dsql_ports::{
     ConditionFailed, MutableStateRows, Outcome, StoreError, limits::LimitKind,
@@ -37,7 +39,7 @@ pub(super) enum Operation {
     CompleteImmediate(ShardId, ImmediateQueue, i64),
     CompleteScheduled(ShardId, ScheduledQueue, ScheduledKey),
     CompleteImmediateRange(ShardId, ImmediateQueue, ImmediateRange),
-    CompleteScheduledRange(ShardId, ScheduledQueue, ScheduledRange),
+    CompleteScheduledRange(ShardId, ScheduledQueue, Range<Timestamp>),
     PutToDlq(ShardId, ClusterName, ImmediateTask),
     IsDlqEmpty(ShardId, ClusterName, i64),
     Append(AppendNodes),
@@ -140,9 +142,9 @@ impl Operation {
             Self::CompleteImmediateRange(shard_id, queue, range) => {
                 Value::Count(tasks.complete_immediate_range(*shard_id, queue, range.clone()).await?)
             }
-            Self::CompleteScheduledRange(shard_id, queue, range) => {
-                Value::Count(tasks.complete_scheduled_range(*shard_id, *queue, *range).await?)
-            }
+            Self::CompleteScheduledRange(shard_id, queue, times) => Value::Count(
+                tasks.complete_scheduled_range(*shard_id, *queue, times.clone()).await?,
+            ),
             Self::PutToDlq(shard_id, source, task) => {
                 done(tasks.put_to_replication_dlq(*shard_id, source, task).await?)
             }
