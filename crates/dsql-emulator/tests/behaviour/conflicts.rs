@@ -369,7 +369,8 @@ async fn every_parent_that_rows_of_one_update_get_is_shared() {
         let mut transactions = TransactionPair::start(&emulator).await;
         let lock = "SELECT id FROM p WHERE id = 2 FOR UPDATE";
         let (first, second) = transactions.run(update, lock).await;
-        (first.ok(), second.ok());
+        first.ok();
+        second.ok();
         lost(&transactions.commit().await);
     }
 }
