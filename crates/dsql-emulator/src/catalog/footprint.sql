@@ -105,8 +105,8 @@ DECLARE
   no_keys text := '';
   row_entries text := '';
   primary_key text;
-  -- The key of a row, after what identifies an entry; empty for a table without a primary key.
-  row_key text := '';
+  -- The primary key of a row.
+  row_key text := 'NULL::text';
   parents text := '';
   changed_parents text := '';
   size text;
@@ -170,7 +170,7 @@ $$, item.name, table_name, CASE item.base WHEN 'varchar'::regtype THEN 'varchar'
              string_agg(names[c], ', '), string_agg(canonical[c], ', '))
       INTO expression FROM unnest(item.columns) AS c;
     IF item.is_primary THEN
-      row_key := ', ' || expression;
+      row_key := expression;
     END IF;
     IF item.is_entry THEN
       entry_count := entry_count + 1;
@@ -184,7 +184,10 @@ $$, item.name, table_name, CASE item.base WHEN 'varchar'::regtype THEN 'varchar'
     ELSIF item.is_parent THEN
       parents := parents || format(', json_build_array(%s, json_agg(DISTINCT %s))', item.index, format(expression, 'n'));
       changed_parents := changed_parents || format(
-        ', json_build_array(%s, (SELECT json_agg(DISTINCT d.k) FROM (SELECT %s AS k%s FROM new_rows n EXCEPT ALL SELECT %s%s FROM old_rows o) d))',
+        ', json_build_array(%1$s, (SELECT json_agg(DISTINCT d.k) FROM ('
+        '(SELECT e.k FROM (SELECT %2$s AS k, %3$s AS r FROM new_rows n EXCEPT SELECT %4$s, %5$s FROM old_rows o) e '
+        'WHERE e.r IN (SELECT %5$s FROM old_rows o)) UNION ALL '
+        '(SELECT %2$s FROM new_rows n EXCEPT ALL SELECT %4$s FROM old_rows o)) d))',
         item.index, format(expression, 'n'), format(row_key, 'n'), format(expression, 'o'), format(row_key, 'o'));
     END IF;
     CONTINUE WHEN item.is_parent;

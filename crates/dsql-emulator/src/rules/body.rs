@@ -61,7 +61,16 @@ fn word_or_text(token: &Token) -> Option<String> {
 /// The plan of a statement with this body: DDL, unless the body is refused.
 fn plan_body(body: impl IntoIterator<Item = Statement>, context: &Context<'_>) -> Plan {
     let mut checks: Vec<Check> = Vec::new();
-    for inner in body {
+    // Views and functions inside of others are left to PostgreSQL: they may be nested without end.
+    let nests = |inner: &Statement| {
+        let mut cursor = Cursor::new(&inner.tokens);
+        let creates = cursor.skip("CREATE");
+        for words in ["OR REPLACE", "GLOBAL", "LOCAL", "TEMPORARY", "TEMP", "RECURSIVE"] {
+            cursor.skip(words);
+        }
+        creates && (cursor.starts_with("FUNCTION") || cursor.starts_with("VIEW"))
+    };
+    for inner in body.into_iter().filter(|inner| !nests(inner)) {
         match plan(&inner, context) {
             Plan::Refuse(mut refusal) => {
                 // It is a position in the body.

@@ -39,9 +39,7 @@ impl Session {
                 Err(SessionError::Close)
             }
         };
-        self.block = Block::None;
-        self.failed = false;
-        self.portals.clear();
+        self.end_transaction();
         if committed.is_err() {
             self.worker.lock().await.rollback().await?;
         }
