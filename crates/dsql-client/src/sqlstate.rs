@@ -198,7 +198,10 @@ pub fn connection_state_after(error: &sqlx::Error) -> ConnectionState {
     let code = refused.code();
     match code.as_deref().unwrap_or("") {
         "57P01" | "57P02" | "57P03" | "57P05" => ConnectionState::Broken,
-        code if ends_session || matches!(code.get(..2), Some("57" | "08")) => {
+        // The server has failed, or a failed transaction is open. If the session is in a transaction, a
+        // later write is answered as done, and is lost.
+        "25P02" | "40003" => ConnectionState::Unusable,
+        code if ends_session || matches!(code.get(..2), Some("08" | "57" | "58" | "XX")) => {
             ConnectionState::Unusable
         }
         _ => ConnectionState::Usable,

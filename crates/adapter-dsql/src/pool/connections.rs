@@ -23,7 +23,7 @@ use crate::{error::NoConnection, error_class::ErrorClass, metrics::TX_ERROR_CLAS
 pub(super) struct Connections {
     connector: Connector,
     pub(super) config: PoolConfig,
-    limiter: DefaultDirectRateLimiter,
+    pub(super) limiter: DefaultDirectRateLimiter,
     /// One slot for each connection that is in use or being opened. A caller opens a connection only
     /// if it has a slot and none is idle, so there are never more connections than slots.
     pub(super) slots: Arc<Semaphore>,
