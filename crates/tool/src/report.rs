@@ -198,7 +198,9 @@ fn json<'a>(cli: &Cli, exit: Exit, outcome: &'a Result<Success, Failure>) -> Jso
         Err(failure) => {
             json.error = Some(failure.text());
             json.kind = Some(failure.kind);
-            if let Some(ImportError::Refused(problems)) = failure.error.downcast_ref() {
+            if let Some(ImportError::Refused(problems) | ImportError::FenceRefused(problems)) =
+                failure.error.downcast_ref()
+            {
                 json.problems = problems;
             }
             if let Some(error) = failure.error.downcast_ref::<MigrateError>() {

@@ -216,14 +216,19 @@ pub(super) async fn open<const N: usize>(
             let mut is_full = None;
             let connected = retried!(retry, &action, async {
                 match session.connect().await {
-                    Err(DatabaseError::Busy(error)) if !opened.is_empty() => {
-                        is_full = Some(DatabaseError::Busy(error));
+                    Err(error @ DatabaseError::Busy(_)) if !opened.is_empty() => {
+                        is_full = Some(error);
                         Ok(())
                     }
                     result => result,
                 }
             });
-            connected?;
+            match connected {
+                Err(MigrateError::DeadlineExceeded { source, .. }) if !opened.is_empty() => {
+                    is_full = Some(source);
+                }
+                connected => connected?,
+            }
             if let Some(error) = is_full {
                 let note = format!("only {} of {jobs} jobs could run: {error}", opened.len());
                 return Ok((opened, Some(note)));

@@ -120,10 +120,15 @@ impl Importer<'_> {
         }
         if has_target && writes {
             let mut target = self.target.rows();
-            plan.problems.extend(target::used_problem(&mut target, &settings).await?);
-            let found =
-                target::row_problems(&mut session, &mut target, &tables, &objects, &settings);
-            plan.problems.extend(found.await?);
+            match target::used_problem(&mut target, &settings).await? {
+                // Its rows are those of servers, and are not to be emptied.
+                Some(used) => plan.problems.push(used),
+                None => {
+                    let (source, target) = (&mut session, &mut target);
+                    let found = target::row_problems(source, target, &tables, &objects, &settings);
+                    plan.problems.extend(found.await?);
+                }
+            }
         }
         let mut measured = Vec::new();
         for table in selected {

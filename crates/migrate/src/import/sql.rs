@@ -137,10 +137,11 @@ impl TableMapping {
     }
 
     /// The number of rows of the source, the bytes of their values at the target, and the number of
-    /// rows of which [`may_not_fit`](Self::may_not_fit) is true.
+    /// rows of which [`may_not_fit`](Self::may_not_fit) is true. No index has the address of a row
+    /// (`ctid`), so rows that a damaged index does not find are counted, too.
     pub(crate) fn measure(&self) -> String {
         format!(
-            "SELECT count(*), coalesce(sum({}), 0)::bigint, count(*) FILTER (WHERE {}) FROM {} AS t",
+            "SELECT count(t.ctid), coalesce(sum({}), 0)::bigint, count(*) FILTER (WHERE {}) FROM {} AS t",
             self.row_bytes(),
             self.may_not_fit(),
             quoted(&self.name)

@@ -109,7 +109,7 @@ async fn a_target_that_a_server_has_used_is_refused_and_never_to_be_emptied() {
     assert!(import(&source.url(), &target.url(), settings()).await.unwrap().is_exact());
     let used = "INSERT INTO cluster_membership (membership_partition, host_id, rpc_address, \
                 rpc_port, role) VALUES (0, gen_random_uuid(), '10.0.0.1', 7233, 1); \
-                UPDATE tasks SET data = 'written by a server'";
+                UPDATE shards SET range_id = 9; UPDATE tasks SET data = 'written by a server'";
     target.execute(used).await.unwrap();
     let found = problems(&source.url(), &target.url(), settings()).await;
     assert_eq!((found.len(), found[0].kind), (1, ProblemKind::TargetUsed), "{found:?}");

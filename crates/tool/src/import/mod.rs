@@ -118,18 +118,36 @@ pub(crate) async fn import(
     bar::shown(run, &shown, form(cli)).await.map_err(source::failure)
 }
 
-/// Refuses flags that name the target where only the source is changed: they would be ignored.
-fn refuse_target(connection: &Connection) -> Result<(), Failure> {
+/// Refuses flags about the target where only the source is changed: they would be ignored.
+fn refuse_target(cli: &Cli) -> Result<(), Failure> {
+    let Connection {
+        endpoint,
+        port,
+        user,
+        database,
+        region,
+        engine,
+        tls_ca_file,
+        tls_mode,
+        logical_database,
+    } = &cli.connection;
     for (flag, is_given) in [
-        ("endpoint", connection.endpoint.is_some()),
-        ("port", connection.port.is_some()),
-        ("user", connection.user.is_some()),
-        ("database", connection.database.is_some()),
+        ("endpoint", endpoint.is_some()),
+        ("port", port.is_some()),
+        ("user", user.is_some()),
+        ("database", database.is_some()),
+        ("region", region.is_some()),
+        ("engine", engine.is_some()),
+        ("tls-ca-file", tls_ca_file.is_some()),
+        ("tls-mode", tls_mode.is_some()),
+        ("tls", cli.go.tls.is_some()),
+        ("tls-disable-host-verification", cli.go.tls_disable_host_verification.is_some()),
+        ("logical-database", logical_database.is_some()),
     ] {
         if is_given {
             return Err(Failure::usage(format!(
-                "--{flag} names the target, which this command does not change; --from names the \
-                 source"
+                "--{flag} is about the target, which this command does not change; the URL of --from \
+                 names the source, with sslmode and sslrootcert for TLS"
             )));
         }
     }
@@ -144,7 +162,7 @@ pub(crate) async fn fence(
     watch: &OnceLock<SessionWatch>,
 ) -> Result<Success, Failure> {
     Refusals::of(cli).check()?;
-    refuse_target(&cli.connection)?;
+    refuse_target(cli)?;
     let config = source::resolve(&options.source)?;
     let (reporter, timeouts) = (reporter(cli), Timeouts::default());
     let mut database = source::open(&config, &timeouts, &reporter).await?;

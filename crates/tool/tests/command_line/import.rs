@@ -123,7 +123,11 @@ fn bad_input_is_refused_by_name_before_anything_is_sent() {
         (&["fence-source"], "--from is missing"),
         (
             &["--endpoint", "h", "fence-source", "--from", "postgres://u@h/d", "--yes"],
-            "--endpoint names the target, which this command does not change",
+            "--endpoint is about the target, which this command does not change",
+        ),
+        (
+            &["fence-source", "--from", "postgres://u@h/d", "--tls-mode", "verify-full"],
+            "sslmode and sslrootcert",
         ),
         (
             &["unfence-source", "--from", "postgres://u@h/d", "--pw", "hunter2"],
@@ -314,10 +318,10 @@ fn interrupt(source: &ScratchDatabase, signal: rustix::process::Signal, code: i3
     let report: Value = serde_json::from_str(&run.out).unwrap();
     assert_eq!(report["kind"], "interrupted", "{report}");
     let error = report["error"].as_str().unwrap();
-    // The chunk that was on its way is counted.
+    // The chunk that was on its way is counted, after the tables that identify the deployment.
     assert_eq!(
         error,
-        "stopped between two chunks, after 523 rows; run the same command again to continue"
+        "stopped between two chunks, after 531 rows; run the same command again to continue"
     );
     let count = "SELECT count(*) FROM history_node";
     assert_eq!(blocking(target.query(count)).unwrap(), [[Some("523".to_owned())]]);
