@@ -52,7 +52,8 @@ impl Database {
         };
         let target = maintenance.with_database(&name);
         let database = Self { target, maintenance, template };
-        match database.make(&name).await {
+        database.create(&name).await?;
+        match database.fill().await {
             Ok(()) => Ok(database),
             Err(error) => {
                 database.close().await;
@@ -61,7 +62,7 @@ impl Database {
         }
     }
 
-    async fn make(&self, name: &str) -> Result<(), StartError> {
+    async fn create(&self, name: &str) -> Result<(), StartError> {
         let mut connection = Connection::open(&self.maintenance, &[]).await?;
         let name = identifier(name);
         if self.template.is_some() {
@@ -72,7 +73,15 @@ impl Database {
         check(&mut connection).await?;
         let sql = create_database(&name, "template0 LOCALE 'C' ENCODING 'UTF8'");
         connection.query(&sql).await?;
-        make_admin(&mut connection).await?;
+        Ok(())
+    }
+
+    /// Installs what a copy of the template has.
+    async fn fill(&self) -> Result<(), StartError> {
+        if self.template.is_some() {
+            return Ok(());
+        }
+        make_admin(&mut Connection::open(&self.maintenance, &[]).await?).await?;
         install(&self.target).await
     }
 
@@ -90,7 +99,7 @@ impl Database {
         let dropped = async {
             let mut connection = Connection::open(&self.maintenance, &[]).await?;
             let name = identifier(&self.target.database);
-            connection.query(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
+            connection.query(&format!("DROP DATABASE {name} WITH (FORCE)")).await
         };
         if let Err(error) = dropped.await {
             tracing::warn!(%error, database = self.target.database, "a database was not dropped");
