@@ -60,12 +60,16 @@ impl<'a> Fence<'a> {
     /// # Errors
     /// [`ImportError::FenceRefused`]; the source cannot be read.
     pub async fn state(&mut self, fenced: bool) -> Result<FenceState, ImportError> {
+        self.check(fenced).await?;
+        self.count().await
+    }
+
+    async fn check(&mut self, fenced: bool) -> Result<(), ImportError> {
         let checked = match fenced {
             true => source::check_version(self.source, &self.settings).await.map(drop),
             false => source::check_main_store(self.source, &self.settings).await,
         };
-        checked.map_err(refused)?;
-        self.count().await
+        checked.map_err(refused)
     }
 
     /// Adds the step to every shard that does not have it, or takes it from every shard that has it, in
@@ -74,7 +78,7 @@ impl<'a> Fence<'a> {
     /// # Errors
     /// As [`state`](Self::state).
     pub async fn set(&mut self, fenced: bool) -> Result<FenceReport, ImportError> {
-        self.state(fenced).await?;
+        self.check(fenced).await?;
         let (change, action) = match fenced {
             true => {
                 (format!("+ {STEP} WHERE range_id < {STEP}"), "fencing the shards of the source")

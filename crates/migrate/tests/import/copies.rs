@@ -4,8 +4,8 @@ use temporal_dsql_migrate::import::{ImportError, Importer, Phase};
 use temporal_dsql_testkit::FaultProxy;
 
 use crate::{
-    DEFAULT_DATABASE, assert_recorded, cluster, embedded, import, open, settings, source, target,
-    verify,
+    DEFAULT_DATABASE, assert_recorded, cluster, embedded, first_rows, import, open, settings,
+    source, target, verify,
 };
 
 /// The rows of the recorded database that are copied.
@@ -181,9 +181,7 @@ async fn a_stop_ends_between_two_chunks_and_the_next_run_continues() {
     settings.jobs = 1;
     let progress = settings.progress.clone();
     let watch = async {
-        while progress.counts().rows == 0 {
-            tokio::task::yield_now().await;
-        }
+        first_rows(&progress).await;
         progress.stop();
     };
     let (from, to) = (source.url(), target.url());

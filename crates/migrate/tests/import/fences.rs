@@ -4,7 +4,7 @@ use sqlx::{Connection, PgConnection};
 use temporal_dsql_migrate::import::{Fence, FenceReport, FenceState, ImportError};
 use temporal_dsql_testkit::ScratchDatabase;
 
-use crate::{assert_recorded, import, open, settings, source, target};
+use crate::{assert_recorded, first_rows, import, open, settings, source, target};
 
 async fn fence(source: &ScratchDatabase, fenced: bool) -> FenceReport {
     let mut database = open(&source.url()).await;
@@ -119,9 +119,7 @@ async fn a_server_that_writes_during_an_import_makes_it_not_count() {
     let observed = settings();
     let progress = observed.progress.clone();
     let server = async {
-        while progress.counts().rows == 0 {
-            tokio::task::yield_now().await;
-        }
+        first_rows(&progress).await;
         assert!(take_shard(&source, 3, 1, 2).await);
     };
     let (from, to) = (source.url(), target.url());
@@ -142,9 +140,7 @@ async fn a_server_that_is_started_during_an_import_makes_it_not_count() {
     let settings = settings();
     let progress = settings.progress.clone();
     let server = async {
-        while progress.counts().rows == 0 {
-            tokio::task::yield_now().await;
-        }
+        first_rows(&progress).await;
         // It takes no shard: it is a frontend.
         let beat = "UPDATE cluster_membership SET last_heartbeat = now() AT TIME ZONE 'UTC' \
                     WHERE role = 1";

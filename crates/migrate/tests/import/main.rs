@@ -89,6 +89,13 @@ async fn import(from: &str, to: &str, settings: Settings) -> Result<ImportReport
     Importer::new(&mut source, &mut target, embedded(), DEFAULT_DATABASE, settings).import().await
 }
 
+/// Waits until an import has copied rows.
+async fn first_rows(progress: &ImportProgress) {
+    while progress.counts().rows == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Compares two databases.
 async fn verify(from: &str, to: &str) -> Result<ImportReport, ImportError> {
     compare(from, to, settings()).await

@@ -8,7 +8,7 @@ use temporal_dsql_migrate::{
 };
 use temporal_dsql_testkit::ScratchDatabase;
 
-use crate::{compare, import, problems, settings, source, target, verify};
+use crate::{compare, first_rows, import, problems, settings, source, target, verify};
 
 /// Asserts that a source after `change` is refused with one problem.
 async fn assert_refused(change: &str, kind: ProblemKind, text: &str) {
@@ -155,9 +155,7 @@ async fn the_source_of_a_run_that_ended_early_is_recognised_by_its_shards() {
     settings.jobs = 1;
     let progress = settings.progress.clone();
     let stop = async {
-        while progress.counts().rows == 0 {
-            tokio::task::yield_now().await;
-        }
+        first_rows(&progress).await;
         progress.stop();
     };
     let (from, to) = (source.url(), target.url());
