@@ -13,7 +13,8 @@ use super::{CommitFault, CommitRates, Faults, Latency, Refusal, StatementFault};
 
 /// The commands.
 pub(crate) const HELP: &str = "\
-commit conflict|catalog-conflict|unavailable-applied|unavailable-lost|answer-lost-applied|answer-lost|pass [TIMES]
+commit conflict|catalog-conflict|unavailable-applied|unavailable-lost|answer-lost-applied|answer-lost|held|pass [TIMES]
+release
 statement unavailable|catalog-conflict|close [TIMES] [TEXT THAT IT CONTAINS]
 refuse access-denied|too-many|rate|waking-up|close [TIMES]
 random SEED conflict=RATE catalog-conflict=RATE unavailable=RATE answer-lost=RATE
@@ -57,6 +58,7 @@ fn execute(line: &str, faults: &Faults) -> Result<String, String> {
                 "unavailable-lost" => Some(CommitFault::Unavailable { applied: false }),
                 "answer-lost-applied" => Some(CommitFault::LostAnswer { applied: true }),
                 "answer-lost" => Some(CommitFault::LostAnswer { applied: false }),
+                "held" => Some(CommitFault::Held),
                 "pass" => None,
                 other => return Err(format!("`{other}` is not a commit fault; try `help`")),
             };
@@ -98,6 +100,7 @@ fn execute(line: &str, faults: &Faults) -> Result<String, String> {
         "clock" => {
             faults.shift_clock(Duration::from_secs(number(word(&mut words, "seconds")?)?));
         }
+        "release" => faults.release_commits(),
         "drop" => faults.drop_connections(),
         "clear" => faults.clear(),
         "status" => {
@@ -163,6 +166,8 @@ mod tests {
             "commit conflict 2",
             "commit pass",
             "commit answer-lost-applied",
+            "commit held",
+            "release",
             "statement unavailable 3 SELECT 1",
             "statement close",
             "refuse waking-up 2",
@@ -174,13 +179,13 @@ mod tests {
         ] {
             assert_eq!(execute(line, &faults), Ok(String::new()), "{line}");
         }
-        assert_eq!(faults.pending(), 3 + 4 + 2);
+        assert_eq!(faults.pending(), 4 + 4 + 2);
         assert_eq!(faults.next_commit(), Some(CommitFault::Conflict));
         let latency = faults.latency();
         assert_eq!(latency.round_trip, Duration::from_millis(5));
         assert_eq!(latency.commit, Duration::from_millis(10));
         let status = execute("status", &faults).unwrap();
-        assert_eq!(status, "pending=8 commits=1 statements=0 connections=0");
+        assert_eq!(status, "pending=9 commits=1 statements=0 connections=0");
         execute("clear", &faults).unwrap();
         assert_eq!(faults.pending(), 0);
         assert!(execute("help", &faults).unwrap().contains("latency"));

@@ -59,6 +59,8 @@ pub enum CommitFault {
         /// Whether the transaction is applied.
         applied: bool,
     },
+    /// The commit waits for [`Faults::release_commits`], before conflicts are detected.
+    Held,
 }
 
 /// A fault of a statement, before it runs.
@@ -131,11 +133,47 @@ pub struct Faults(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     signal: watch::Sender<Signal>,
+    held: watch::Sender<HeldCommits>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { state: Mutex::default(), signal: watch::Sender::new(Signal::default()) }
+        Self {
+            state: Mutex::default(),
+            signal: watch::Sender::new(Signal::default()),
+            held: watch::Sender::new(HeldCommits::default()),
+        }
+    }
+}
+
+/// The commits that [`CommitFault::Held`] has met.
+#[derive(Clone, Copy, Debug, Default)]
+struct HeldCommits {
+    /// Those that have not ended.
+    count: usize,
+    /// How often all of them were released.
+    releases: u64,
+}
+
+/// A held commit, which counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct HeldCommit<'a> {
+    held: &'a watch::Sender<HeldCommits>,
+    /// The number of releases before this commit.
+    releases: u64,
+}
+
+impl HeldCommit<'_> {
+    /// Waits until the commit is released.
+    pub(crate) async fn released(&self) {
+        // The sender is borrowed, so it is not closed.
+        let _ = self.held.subscribe().wait_for(|held| held.releases > self.releases).await;
+    }
+}
+
+impl Drop for HeldCommit<'_> {
+    fn drop(&mut self) {
+        self.held.send_modify(|held| held.count -= 1);
     }
 }
 
@@ -192,6 +230,19 @@ impl Faults {
         self.state().random = Some((fastrand::Rng::with_seed(seed), rates));
     }
 
+    /// Releases all commits that are held. Later commits that meet [`CommitFault::Held`] are held
+    /// again.
+    pub fn release_commits(&self) {
+        self.0.held.send_modify(|held| held.releases += 1);
+    }
+
+    /// Waits until the number of held commits is `count`. A released commit counts until it has
+    /// ended: 0 means that all have ended.
+    pub async fn held_commits(&self, count: usize) {
+        // The sender is borrowed, so it is not closed.
+        let _ = self.0.held.subscribe().wait_for(|held| held.count == count).await;
+    }
+
     /// Injects `fault` into the next `times` statements; with `containing`, into those whose text
     /// contains it.
     pub fn at_statement(&self, containing: Option<&str>, fault: StatementFault, times: u32) {
@@ -227,8 +278,9 @@ impl Faults {
         self.0.signal.send_modify(shift);
     }
 
-    /// Removes all pending faults, the latency and the clock shift.
+    /// Removes all pending faults, the latency and the clock shift, and releases all held commits.
     pub fn clear(&self) {
+        self.release_commits();
         let mut state = self.state();
         *state = State { happened: state.happened, ..State::default() };
         self.0.signal.send_modify(|signal| signal.clock = Duration::ZERO);
@@ -273,6 +325,17 @@ impl Faults {
         };
         state.happened.commits += u64::from(fault.is_some());
         fault
+    }
+
+    /// Counts a commit as held.
+    pub(crate) fn hold(&self) -> HeldCommit<'_> {
+        let held = &self.0.held;
+        let mut releases = 0;
+        held.send_modify(|held| {
+            held.count += 1;
+            releases = held.releases;
+        });
+        HeldCommit { held, releases }
     }
 
     pub(crate) fn next_statement(&self, text: &str) -> Option<StatementFault> {

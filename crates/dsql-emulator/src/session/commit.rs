@@ -38,6 +38,12 @@ impl Session {
                 let _ = self.try_commit().await;
                 Err(SessionError::Close)
             }
+            Some(CommitFault::Held) => {
+                let cluster = self.cluster.clone();
+                let held = cluster.faults.hold();
+                held.released().await;
+                self.try_commit().await
+            }
         };
         self.end_transaction();
         if committed.is_err() {

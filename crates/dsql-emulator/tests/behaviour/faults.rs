@@ -66,6 +66,44 @@ async fn a_lost_answer_closes_the_connection_before_or_after_the_commit() {
 }
 
 #[tokio::test]
+async fn a_held_commit_detects_its_conflicts_when_it_is_released() {
+    let Some(emulator) = start_default().await else { return };
+    let mut client = client(&emulator).await;
+    client.ok("INSERT INTO t VALUES (1), (2), (3)").await;
+    let faults = emulator.faults();
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(Client::connect(&emulator).await);
+    }
+    let [first, second, third] = &mut clients[..] else { unreachable!() };
+    faults.at_commit(CommitFault::Held, 2);
+    let in_the_meantime = async {
+        faults.held_commits(2).await;
+        client.ok("UPDATE t SET id = 4 WHERE id = 1").await;
+        assert_eq!(ids(&emulator).await, "2 3 4");
+        faults.release_commits();
+        faults.held_commits(0).await;
+    };
+    let (conflict, done, ()) = tokio::join!(
+        first.run("UPDATE t SET id = 5 WHERE id = 1"),
+        second.run("UPDATE t SET id = 6 WHERE id = 2"),
+        in_the_meantime,
+    );
+    assert_eq!((conflict.refused(), done.ok()), (CONFLICT, "UPDATE 1"));
+    assert_eq!(ids(&emulator).await, "3 4 6");
+    // A connection that is closed holds no commit.
+    faults.at_commit(CommitFault::Held, 1);
+    let closed = async {
+        faults.held_commits(1).await;
+        faults.drop_connections();
+        faults.held_commits(0).await;
+    };
+    let (lost, ()) = tokio::join!(third.try_query("UPDATE t SET id = 7 WHERE id = 3"), closed);
+    assert!(lost.is_err());
+    assert_eq!(ids(&emulator).await, "3 4 6");
+}
+
+#[tokio::test]
 async fn statement_faults_and_refusals_happen_as_scripted() {
     let Some(emulator) = start_default().await else { return };
     let mut client = client(&emulator).await;
@@ -187,6 +225,13 @@ async fn the_control_port_does_what_the_api_does() {
         assert!(client.try_query("INSERT INTO t VALUES (2)").await.is_err(), "{line}");
         assert_eq!(ids(&emulator).await, applied);
     }
+    let mut other = Client::connect(&emulator).await;
+    assert_eq!(control.send("commit held").await, "ok");
+    let released = async {
+        emulator.faults().held_commits(1).await;
+        assert_eq!(control.send("release").await, "ok");
+    };
+    tokio::join!(other.ok("INSERT INTO t VALUES (3)"), released);
     assert_eq!(control.send("refuse rate").await, "ok");
     match Client::open(&emulator, &ConnectOptions::of(&emulator)).await {
         Err(refused) => assert_eq!(refused.error().code, "53400"),

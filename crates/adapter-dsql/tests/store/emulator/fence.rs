@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dsql_emulator::Latency;
+use dsql_emulator::{CommitFault, Latency};
 use temporal_dsql_domain::{ArchetypeId, ShardId};
 use temporal_dsql_ports::{Outcome, RetryPolicy};
 use temporal_dsql_store::{DsqlStore, connect};
@@ -53,18 +53,23 @@ async fn prepared(store: &DsqlStore) -> Vec<(GuardedWrite, TakeoverMethod)> {
     prepared
 }
 
-/// The commits of the writes are delayed, and the takeovers commit during the delay.
+/// Waits until that many commits are held, or until all have ended.
+async fn held_commits(cluster: &ScratchCluster, count: usize) {
+    let held = cluster.faults().held_commits(count);
+    tokio::time::timeout(Duration::from_secs(120), held).await.expect("the commits never come");
+}
+
+/// The commits of the writes are held, and the takeovers commit in the meantime.
 async fn taken_over_before_the_commit(
     cluster: &ScratchCluster,
     store: Arc<DsqlStore>,
     writes: &[(GuardedWrite, TakeoverMethod)],
 ) -> Vec<Result<(), temporal_dsql_ports::StoreError>> {
-    const COMMIT: Duration = Duration::from_secs(4);
     let next_owner = open(cluster, RetryPolicy::default()).await;
     // Its statements are prepared.
     let elsewhere = Owner { shard_id: ShardId(99), range_id: 1 };
     GuardedWrite::prepared(&next_owner, Kind::AddTasks, elsewhere).await;
-    cluster.faults().set_latency(Latency { commit: COMMIT, ..Latency::default() });
+    cluster.faults().at_commit(CommitFault::Held, writes.len());
     let running: Vec<_> = writes
         .iter()
         .map(|(write, _)| {
@@ -72,12 +77,11 @@ async fn taken_over_before_the_commit(
             tokio::spawn(async move { write.execute_on(&store).await })
         })
         .collect();
-    // Their statements have run when the locks of the shards are known.
-    tokio::time::sleep(COMMIT / 2).await;
-    cluster.faults().set_latency(Latency::default());
+    held_commits(cluster, writes.len()).await;
     for (write, method) in writes {
         take_over(&next_owner, write.owner, *method).await.unwrap();
     }
+    cluster.faults().release_commits();
     let mut results = Vec::new();
     for write in running {
         results.push(write.await.unwrap());
@@ -116,7 +120,7 @@ async fn a_late_commit_fails_after_a_takeover_and_takes_effect_without_one() {
     let other = open(&cluster, RetryPolicy::default()).await;
     let mut config = config(&cluster);
     config.retry = RetryPolicy::NEVER;
-    let mut with_takeover = prepared(&other).await;
+    let with_takeover = prepared(&other).await;
     let mut without = Vec::new();
     for (number, kind) in (200..).zip(KINDS) {
         let owner = Owner { shard_id: ShardId(number), range_id: 1 };
@@ -126,42 +130,35 @@ async fn a_late_commit_fails_after_a_takeover_and_takes_effect_without_one() {
     for write in with_takeover.iter().map(|(write, _)| write).chain(&without) {
         before.push(stored(&cluster, write).await);
     }
-    config.statement_timeout = Duration::from_millis(1_000);
+    // All statements have run by then.
+    config.statement_timeout = Duration::from_secs(4);
     let store = Arc::new(connect(&config, Some(credentials(&cluster))).await.unwrap());
-    let all: Vec<_> = without.iter().map(|write| (write.clone(), TakeoverMethod::Store)).collect();
-    let commit = Duration::from_secs(10);
-    cluster.faults().set_latency(Latency { commit, ..Latency::default() });
-    let start = Instant::now();
+    cluster.faults().at_commit(CommitFault::Held, before.len());
     let running: Vec<_> = with_takeover
         .iter()
-        .chain(&all)
-        .map(|(write, _)| {
+        .map(|(write, _)| write)
+        .chain(&without)
+        .map(|write| {
             let (write, store) = (write.clone(), Arc::clone(&store));
             tokio::spawn(async move { write.execute_on(&store).await })
         })
         .collect();
+    held_commits(&cluster, before.len()).await;
     for write in running {
         let error = write.await.unwrap().unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown, "{error:?}");
     }
-    cluster.faults().set_latency(Latency::default());
     for (write, method) in &with_takeover {
         take_over(&other, write.owner, *method).await.unwrap();
     }
-    assert!(start.elapsed() < commit, "too slow to mean anything: {:?}", start.elapsed());
-    let deadline = start + Duration::from_secs(60);
-    let writes: Vec<_> = with_takeover.drain(..).map(|(write, _)| write).collect();
-    let (of_takeovers, of_others) = before.split_at(writes.len());
-    for (write, before) in without.iter().zip(of_others) {
-        while stored(&cluster, write).await != write.applied_to(*before) {
-            assert!(Instant::now() < deadline, "{:?} was never committed", write.kind);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-    // The other writes have reached their commits as well: all of them were sent at once.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    for (write, before) in writes.iter().zip(of_takeovers) {
+    cluster.faults().release_commits();
+    held_commits(&cluster, 0).await;
+    let (of_takeovers, of_others) = before.split_at(with_takeover.len());
+    for ((write, _), before) in with_takeover.iter().zip(of_takeovers) {
         assert_eq!(stored(&cluster, write).await, *before, "{:?}", write.kind);
+    }
+    for (write, before) in without.iter().zip(of_others) {
+        assert_eq!(stored(&cluster, write).await, write.applied_to(*before), "{:?}", write.kind);
     }
 }
 
