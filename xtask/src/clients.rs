@@ -28,11 +28,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     process::forward(command.args(&options.names))
 }
 
-/// Tests the clients of CI, with the build of the other tests.
+/// Tests the clients of CI, with the programs that `cargo xtask test` has built.
 ///
 /// # Errors
-/// The first command that fails.
+/// A client fails.
 pub fn run_in_ci() -> Result<()> {
-    process::run(&mut process::build_workspace())?;
     process::run(process::built_program("emulator-clients")?.args(IN_CI))
 }
