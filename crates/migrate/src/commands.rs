@@ -109,7 +109,7 @@ impl Migrator<'_> {
     ///
     /// The database is compared with its recorded version first, also if that is the target: missing
     /// objects without data are created. A difference of an object that no step works on is only noted
-    /// if it is compatible: wider or more permissive. Any other difference is an error.
+    /// if it is compatible: it holds more or is more permissive. Any other difference is an error.
     ///
     /// # Errors
     /// No version is recorded, the target is older or unknown, or the database has objects that

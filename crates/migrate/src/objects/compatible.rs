@@ -35,12 +35,16 @@ impl Difference {
     }
 
     /// Whether the object holds all rows that its definition can hold, and takes the statements of the
-    /// schema's clients: a column is wider, may be null or has a default more, or there are further
-    /// columns that may be left out. A CHECK constraint is taken as compatible too: it does not concern
-    /// other objects.
+    /// schema's clients: a column holds longer texts, may be null or has a default more, or there are
+    /// further columns that may be left out. A CHECK constraint is taken as compatible too: it does not
+    /// concern other objects.
+    ///
+    /// A wider integer is not compatible: the stores decode a column as the type of its definition.
     pub(crate) fn is_compatible(&self) -> bool {
         match self {
-            Self::Column { property: "type", expected, actual, .. } => is_wider(expected, actual),
+            Self::Column { property: "type", expected, actual, .. } => {
+                holds_longer_texts(expected, actual)
+            }
             Self::Column { property: "nullability", expected, .. } => expected == "NOT NULL",
             Self::Column { property: "default", expected, .. } => expected == "none",
             Self::UnexpectedColumn { required, .. } => !required,
@@ -55,7 +59,7 @@ impl Difference {
     pub(crate) fn wider_text(&self) -> Option<(&str, &str, &str)> {
         match self {
             Self::Column { table, column, property: "type", expected, actual }
-                if expected.starts_with("varchar") && is_wider(expected, actual) =>
+                if holds_longer_texts(expected, actual) =>
             {
                 Some((table, column, actual))
             }
@@ -67,7 +71,9 @@ impl Difference {
     pub(crate) fn obstacle(&self) -> Option<&'static str> {
         match self {
             _ if self.is_compatible() => Some("it is compatible, but a step works on this object"),
-            Self::Column { property: "type", .. } => Some("values of the schema may not fit"),
+            Self::Column { property: "type", .. } => {
+                Some("values of the schema may not fit, or the stores cannot read them")
+            }
             Self::Column { property: "nullability", .. } => Some("it refuses rows without a value"),
             Self::Column { .. } => Some("rows without a value get another one, or are refused"),
             Self::UnexpectedColumn { .. } => Some("it refuses rows without a value"),
@@ -83,13 +89,8 @@ impl Difference {
     }
 }
 
-/// Whether the type `actual` has every value of the type `expected`.
-fn is_wider(expected: &str, actual: &str) -> bool {
-    const INTEGERS: [&str; 3] = ["smallint", "integer", "bigint"];
-    let size = |name| INTEGERS.iter().position(|integer| *integer == name);
-    if let (Some(expected), Some(actual)) = (size(expected), size(actual)) {
-        return expected < actual;
-    }
+/// Whether the type `actual` has every text of the type `expected`, and longer ones.
+fn holds_longer_texts(expected: &str, actual: &str) -> bool {
     let length = |data_type: &str| {
         let digits = data_type.strip_prefix("varchar(")?.strip_suffix(')')?;
         digits.parse::<u32>().ok()
@@ -106,10 +107,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_is_wider_if_it_has_all_values_of_the_other() {
-        for (expected, actual, wider) in [
-            ("smallint", "integer", true),
-            ("integer", "bigint", true),
+    fn a_text_type_that_holds_longer_texts_is_compatible_and_no_other_type_is() {
+        for (expected, actual, is_compatible) in [
+            ("smallint", "integer", false),
+            ("integer", "bigint", false),
             ("bigint", "integer", false),
             ("integer", "integer", false),
             ("integer", "numeric", false),
@@ -123,7 +124,14 @@ mod tests {
             ("bytea", "text", false),
             ("uuid", "varchar(64)", false),
         ] {
-            assert_eq!(is_wider(expected, actual), wider, "{expected} and {actual}");
+            let difference = Difference::Column {
+                table: "t".to_owned(),
+                column: "c".to_owned(),
+                property: "type",
+                expected: expected.to_owned(),
+                actual: actual.to_owned(),
+            };
+            assert_eq!(difference.is_compatible(), is_compatible, "{expected} and {actual}");
         }
     }
 }
