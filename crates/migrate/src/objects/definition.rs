@@ -11,7 +11,8 @@ pub struct ColumnDefinition {
     pub data_type: String,
     /// Whether NULL may be stored.
     pub nullable: bool,
-    /// The default, as [`default`](super::normalise::default) spells it; `None` if there is none.
+    /// The default, as [`default`](super::normalise::default) spells it; `None` if there is none. In a
+    /// catalog also `GENERATED …`, of an identity or a generated column.
     pub default: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use temporal_dsql_migrate::{SchemaDatabase, Scope};
 use temporal_dsql_testkit::ScratchDatabase;
 
-use crate::{V1_0, at, connect, migrator};
+use crate::{Command, V1_0, at, connect, migrator};
 
 #[tokio::test]
 async fn every_property_that_changes_what_a_statement_does_differs() {
@@ -50,6 +50,11 @@ async fn every_property_that_changes_what_a_statement_does_differs() {
             "table shards: unique index one (range_id) is not in the definition",
         ),
         (
+            "ALTER TABLE shards DROP data_encoding; ALTER TABLE shards \
+             ADD data_encoding VARCHAR(16) NOT NULL GENERATED ALWAYS AS ('Proto3') STORED",
+            "shards.data_encoding: default should be none and is GENERATED ALWAYS AS ('Proto3'",
+        ),
+        (
             "ALTER TABLE cluster_membership ALTER rpc_address TYPE varchar(128) COLLATE \"POSIX\"",
             "table cluster_membership: COLLATE POSIX of column rpc_address is not in the definition",
         ),
@@ -74,6 +79,35 @@ async fn every_property_that_changes_what_a_statement_does_differs() {
         assert_eq!(found.differences.len(), 1, "{change}: {found}");
         assert!(found.others.is_empty(), "{change}: {found}");
         assert!(found.to_string().contains(expected), "{change}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn an_identity_that_refuses_values_stops_a_command_and_one_that_is_a_default_is_noted() {
+    let Some(template) = at(V1_0).await else {
+        return;
+    };
+    for (generated, is_compatible) in [("ALWAYS", false), ("BY DEFAULT", true)] {
+        let scratch = ScratchDatabase::create_from_template(&template).await.unwrap();
+        let identity = format!("GENERATED {generated} AS IDENTITY");
+        let change = format!("ALTER TABLE buffered_events ALTER id ADD {identity}");
+        scratch.execute(&change).await.unwrap();
+        let difference = format!("buffered_events.id: default should be none and is {identity}");
+        let mut database = connect(&scratch).await;
+        let mut migrator = migrator(&mut database);
+        let found = migrator.verify(None).await.unwrap();
+        assert_eq!((found.differences.len(), found.compatible), (1, is_compatible), "{found}");
+        assert!(found.to_string().contains(&difference), "{found}");
+        match Command::Update.plan(&mut migrator).await {
+            Ok(plan) => {
+                let [note] = plan.notes.as_slice() else { panic!("{:?}", plan.notes) };
+                assert!(is_compatible && note.contains(&difference), "{note}");
+            }
+            Err(error) => {
+                let expected = format!("{difference}; it refuses rows with a value");
+                assert!(!is_compatible && error.to_string().contains(&expected), "{error}");
+            }
+        }
     }
 }
 
