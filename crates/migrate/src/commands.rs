@@ -47,7 +47,7 @@ pub struct Overwrite {
     /// The setup after the drops.
     pub setup: Setup,
     /// Whether tables are dropped that have the name of a table of the schema and differ from every
-    /// version of it. They may belong to something else.
+    /// version of it in a way that is not compatible. They may belong to something else.
     pub drop_different: bool,
     /// Whether objects that depend on the dropped tables are dropped first: views, foreign keys,
     /// functions.
@@ -295,9 +295,9 @@ impl Migrator<'_> {
     }
 
     /// Plans to drop every table of this schema with its rows, and to set up the requested version.
-    /// Other tables are kept. A table that has the name of one of this schema and another layout stops the
-    /// command, unless [`Overwrite::drop_different`] is set. The setup is planned before anything is
-    /// dropped, so that a setup that would be refused drops nothing.
+    /// Other tables are kept. A table that has the name of one of this schema and differs from it stops
+    /// the command, unless the differences are compatible or [`Overwrite::drop_different`] is set. The
+    /// setup is planned before anything is dropped, so that a setup that would be refused drops nothing.
     ///
     /// The version tables are dropped first: a run that ends early must not leave a recorded version
     /// that the database no longer has. An overwrite that ended early must be repeated as an
@@ -342,27 +342,35 @@ impl Migrator<'_> {
         self.plan_dependents(&mut plan, dropped.clone(), Some(dependents)).await?;
         let version_tables: BTreeMap<_, _> = version_tables::tables().collect();
         let mut different = Vec::new();
+        let mut shows_newer = catalog.others.values().any(|kind| *kind == "table");
         for name in &dropped {
             let layouts = match version_tables.get(name) {
                 Some(table) => vec![table.clone()],
                 None => self.schema.layouts_of(name, 0, newest),
             };
-            let differences = nearest(name, &layouts, &catalog);
+            let mut differences = nearest(name, &layouts, &catalog);
             if !differences.is_empty() {
+                shows_newer = true;
                 let list: String =
                     differences.iter().map(|found| format!("\n  - {found}")).collect();
-                plan.notes.push(format!(
-                    "table {name} differs from every version of this schema, so it may belong to \
-                     something else:{list}"
-                ));
+                if differences.iter().all(Difference::is_compatible) {
+                    differences.clear();
+                    plan.notes.push(format!(
+                        "table {name} is one of this schema with compatible differences, which the \
+                         setup does not make again:{list}"
+                    ));
+                } else {
+                    plan.notes.push(format!(
+                        "table {name} differs from every version of this schema, so it may belong to \
+                         something else:{list}"
+                    ));
+                }
             }
             different.extend(differences.iter().cloned());
             plan.steps.push(drop_table(name, true, None, differences));
         }
-        let is_newer =
-            !different.is_empty() || catalog.others.values().any(|kind| *kind == "table");
         // If no table shows a newer schema, no release has made a version that is not known.
-        for row in rows.iter().filter(|_| is_newer) {
+        for row in rows.iter().filter(|_| shows_newer) {
             self.known_version_of(row, &catalog).await?;
         }
         for name in &known {
@@ -544,12 +552,16 @@ fn drop_table(
     }
 }
 
-/// The differences of a table from that of `layouts` that it is nearest to.
+/// The differences of a table from that of `layouts` that it is nearest to: one with compatible
+/// differences only, if there is one.
 pub(crate) fn nearest(
     table: &str,
     layouts: &[TableDefinition],
     catalog: &Catalog,
 ) -> Vec<Difference> {
     let differences = layouts.iter().map(|layout| compare_table(table, layout, catalog));
-    differences.min_by_key(Vec::len).unwrap_or_default()
+    let distance = |differences: &Vec<Difference>| {
+        (!differences.iter().all(Difference::is_compatible), differences.len())
+    };
+    differences.min_by_key(distance).unwrap_or_default()
 }

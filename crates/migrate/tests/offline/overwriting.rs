@@ -11,6 +11,7 @@ use temporal_dsql_migrate::{
 use crate::{
     Command, V1_0, V1_1, cluster_at,
     commands::fails,
+    differences::make_compatible_differences,
     embedded,
     fake_cluster::{Behaviour, Cluster, version_row},
     history, migrator, newest, pairs,
@@ -205,6 +206,34 @@ async fn a_table_that_only_has_the_name_of_one_of_the_schema_is_dropped_on_reque
         let cluster = cluster_at(version).await;
         Command::Overwrite(V1_1).run(cluster.session()).await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_with_compatible_differences_is_one_of_the_schema_and_is_made_again_without_them() {
+    let cluster = cluster_at(V1_1).await;
+    cluster.change(|contents| make_compatible_differences(&mut contents.catalog));
+    let mut session = cluster.session();
+    let mut migrator = migrator(embedded(), &mut session);
+    let plan = migrator.plan_overwrite(&Overwrite::default()).await.unwrap();
+    assert_eq!(plan.notes.len(), 3, "{:?}", plan.notes);
+    let note = "table chasm_node_maps is one of this schema with compatible differences, which the \
+                setup does not make again:\n  - column chasm_node_maps.chasm_path: type should be \
+                varchar(255) and is varchar(1536)\n";
+    assert!(plan.notes.iter().any(|found| found.starts_with(note)), "{:?}", plan.notes);
+    for step in &plan.steps {
+        if let StepAction::DropTable { table, differences, .. } = &step.action {
+            assert!(differences.is_empty(), "{table} needs no word of its own");
+        }
+    }
+    migrator.apply(&plan).await.unwrap();
+    assert_is(&cluster.contents().catalog, V1_1);
+    // A newer version may have made them.
+    cluster.change(|contents| {
+        contents.versions[0] = version_row("postgres", "1.12");
+        make_compatible_differences(&mut contents.catalog);
+    });
+    let error = fails(Command::Overwrite(V1_1), &cluster).await;
+    assert!(matches!(error, MigrateError::NewerThanTool { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
