@@ -108,6 +108,8 @@ pub enum Advice {
     VersionTables,
     /// An object differs.
     DifferentObjects,
+    /// An object differs in a compatible way, and a step works on it.
+    CompatibleObjects,
     /// The database has an older version.
     Outdated {
         /// The newest version.
@@ -259,6 +261,7 @@ impl fmt::Display for Advice {
             Self::DifferentObjects => {
                 "make them equal to the schema, or rename or drop them, and run the command again"
             }
+            Self::CompatibleObjects => "make them equal to the schema, and run the command again",
             Self::Outdated { newest } => {
                 return write!(f, "run `temporal-dsql-tool update-schema` to bring it to {newest}");
             }

@@ -58,9 +58,9 @@ impl Migrator<'_> {
     /// Plans to set up exactly the requested version on a database without one, or to continue a
     /// setup that ended early.
     ///
-    /// A database at the requested version is compared with it, and only missing objects without data
-    /// are created. For 0.0 and a database at any version there is nothing to do, as for Temporal's
-    /// tool.
+    /// A database at the requested version, under any logical name, is compared with it, and only
+    /// missing objects without data are created. For 0.0 and a database at any version there is nothing
+    /// to do, as for Temporal's tool.
     ///
     /// # Errors
     /// The database is at another version, has objects of a newer version, or has objects that differ
@@ -84,7 +84,15 @@ impl Migrator<'_> {
             self.check_other_names_not_older(version, &state.rows)?;
             let mut plan = self.empty_plan(None, Some(version));
             plan.notes = self.notes_of_other_names(&state.rows, version);
-            plan.steps = self.setup_steps(setup, version, &state.catalog).await?;
+            if state.rows.iter().any(|row| row.parsed() == Some(version)) {
+                // The tables are those of another name.
+                self.schema.check(SchemaVersion::NONE, version)?;
+                self.check_no_drift(version, &state.catalog)?;
+                self.repair(&mut plan, version, version, &state.catalog).await?;
+                plan.steps.push(self.initial_record(version));
+            } else {
+                plan.steps = self.setup_steps(setup, version, &state.catalog).await?;
+            }
             return Ok(plan);
         };
         if version == SchemaVersion::NONE && current > version {
@@ -446,8 +454,14 @@ impl Migrator<'_> {
         }
         let mut steps = self.version_table_steps(catalog)?;
         steps.extend(self.initial_steps(version, catalog).await?);
+        steps.push(self.initial_record(version));
+        Ok(steps)
+    }
+
+    /// The step that records `version` under a logical name without one.
+    fn initial_record(&self, version: SchemaVersion) -> Step {
         let release = self.schema.release(version);
-        steps.push(record(VersionChange {
+        record(VersionChange {
             database: self.logical_name.clone(),
             from: None,
             also: Vec::new(),
@@ -456,8 +470,7 @@ impl Migrator<'_> {
             min_compatible: release.map_or(SchemaVersion::NONE, |release| release.min_compatible),
             manifest_md5: String::new(),
             description: INITIAL_DESCRIPTION.to_owned(),
-        }));
-        Ok(steps)
+        })
     }
 
     /// Checks that no other logical name records these tables at a version older than `requested`.

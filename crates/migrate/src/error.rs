@@ -426,9 +426,12 @@ fn on_different(differences: &[Difference]) -> Advice {
         Difference::MissingColumn { table, .. } => table == VERSION_TABLE || table == HISTORY_TABLE,
         _ => false,
     };
-    match differences.iter().any(lacks_column) {
-        true => Advice::VersionTables,
-        false => Advice::DifferentObjects,
+    if differences.iter().any(lacks_column) {
+        Advice::VersionTables
+    } else if differences.iter().all(Difference::is_compatible) {
+        Advice::CompatibleObjects
+    } else {
+        Advice::DifferentObjects
     }
 }
 

@@ -1,8 +1,8 @@
 //! Databases that differ from their recorded version: which commands go on.
 
 use temporal_dsql_migrate::{
-    Catalog, CatalogIndex, ColumnDefinition, HISTORY_TABLE, IndexDefinition, MigrateError,
-    TableDefinition, VERSION_TABLE,
+    Catalog, CatalogIndex, ColumnDefinition, HISTORY_TABLE, IgnoreProgress, IndexDefinition,
+    MigrateError, Migrator, Setup, TableDefinition, Timeouts, VERSION_TABLE,
 };
 
 use crate::{
@@ -259,4 +259,49 @@ async fn a_rollback_notes_the_differences_of_the_tables_that_it_does_not_drop() 
         let noted = plan.notes.iter().any(|note| note.starts_with(&difference.to_string()));
         assert!(noted, "{difference}: {:?}", plan.notes);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tables_with_compatible_differences_can_be_recorded_under_another_name() {
+    let cluster = cluster_at(V1_1).await;
+    cluster.change(|contents| make_compatible_differences(&mut contents.catalog));
+    let before = cluster.contents().catalog;
+    let mut session = cluster.session();
+    let mut other =
+        Migrator::new(embedded(), &mut session, "temporal", Timeouts::default(), &IgnoreProgress);
+    let plan = other.plan_setup(&Setup::default()).await.unwrap();
+    assert_eq!(plan.notes.len(), 6, "{:?}", plan.notes);
+    assert_eq!(other.apply(&plan).await.unwrap().done, 1);
+    let after = cluster.contents();
+    assert_eq!(after.catalog, before);
+    let names: Vec<_> =
+        after.versions.iter().map(|(row, _)| (&*row.database, row.version.as_deref())).collect();
+    assert_eq!(names, [("postgres", Some("1.1")), ("temporal", Some("1.1"))]);
+    // As under the recorded name, nothing is made that may have had rows, and no drift is recorded.
+    for (recorded, part) in [
+        ("1.1", "table tasks is missing\nnothing was changed; restore what is missing"),
+        ("1.0", "table current_chasm_executions belongs to version 1.1"),
+    ] {
+        let cluster = cluster_at(V1_1).await;
+        cluster.change(|contents| {
+            contents.versions[0] = version_row("temporal", recorded);
+            contents.catalog.tables.remove("tasks");
+        });
+        let error = fails(Command::Setup(recorded.parse().unwrap()), &cluster).await;
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_with_compatible_differences_is_not_said_to_be_one_to_drop() {
+    let cluster = cluster_at(V1_1).await;
+    cluster.change(|contents| {
+        contents.versions.clear();
+        make_compatible_differences(&mut contents.catalog);
+    });
+    let error = fails(Command::Setup(V1_1), &cluster).await;
+    let text = error.to_string();
+    assert!(matches!(error, MigrateError::Differs(_)), "{text}");
+    assert!(text.contains("it is compatible, but a step works on this object"), "{text}");
+    assert!(text.ends_with("; make them equal to the schema, and run the command again"), "{text}");
 }

@@ -126,7 +126,9 @@ async fn a_recorded_version_that_is_not_that_of_the_tables_names_the_command_tha
 
 #[tokio::test]
 async fn a_name_without_a_version_gets_the_names_that_have_one() {
-    let Some((_database, tool)) = at("1.0").await else { return };
+    let Some((database, tool)) = at("1.0").await else { return };
+    let wider = "ALTER TABLE chasm_node_maps ALTER COLUMN chasm_path TYPE VARCHAR(1536)";
+    database.execute(wider).await.unwrap();
     let examined = examine(&tool, &["--logical-database", "other"]);
     assert_eq!(examined.code, 3);
     let parts = ["there is one for `postgres`", "--logical-database", "run `update-schema` with"];
@@ -135,7 +137,9 @@ async fn a_name_without_a_version_gets_the_names_that_have_one() {
     // What it says works.
     tool.ok(&["update-schema"]);
     tool.ok(&["setup-schema", "--logical-database", "other"]);
-    assert_eq!(examine(&tool, &["--logical-database", "other"]).code, 0);
+    let examined = examine(&tool, &["--logical-database", "other"]);
+    assert_eq!(examined.code, 0);
+    examined.is("schema", "warning", &["chasm_path"]);
 }
 
 #[tokio::test]
