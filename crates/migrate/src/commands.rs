@@ -321,9 +321,19 @@ impl Migrator<'_> {
         if setup.versioning {
             self.check_name()?;
         }
-        let rows = self.version_rows().await?;
+        let rows = self.version_rows().await;
         let mut catalog = self.database.catalog(&self.scope().and_others()).await?;
         let mut plan = self.empty_plan(None, setup.versioning.then_some(version));
+        let rows = match rows {
+            // The table is one of those that differ.
+            Err(MigrateError::Differs(_)) => {
+                plan.notes.push(format!(
+                    "the recorded versions are not known, because table {VERSION_TABLE} lacks a column"
+                ));
+                Vec::new()
+            }
+            rows => rows?,
+        };
         for row in &rows {
             if row.database == self.logical_name {
                 plan.from = row.parsed();

@@ -536,6 +536,14 @@ impl SchemaDatabase for Session {
 
     async fn version_rows(&mut self) -> Result<Vec<VersionRow>, DatabaseError> {
         self.call("version rows".into(), |state| {
+            if let Some(table) = state.contents.catalog.tables.get(VERSION_TABLE) {
+                for name in
+                    ["version_partition", "db_name", "curr_version", "min_compatible_version"]
+                {
+                    let message = format!("column \"{name}\" does not exist");
+                    table.column(name).ok_or_else(|| refused("42703", &message))?;
+                }
+            }
             Ok(state.contents.versions.iter().map(|(row, _)| row.clone()).collect())
         })
         .await

@@ -327,6 +327,30 @@ async fn t12_an_overwrite_leaves_foreign_tables_and_views_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_version_table_that_lacks_a_column_is_dropped_by_an_overwrite_on_request_only() {
+    let Some(scratch) = at(V1_0).await else {
+        return;
+    };
+    // That of the Go fork's tool in the first days of January 2026.
+    let first = "DROP TABLE schema_version; CREATE TABLE schema_version \
+                 (curr_version VARCHAR(255) PRIMARY KEY, \
+                 min_compatible_version VARCHAR(255) NOT NULL, last_updated_time TIMESTAMP NOT NULL); \
+                 INSERT INTO schema_version VALUES ('1.12', '1.12', now())";
+    scratch.execute(first).await.unwrap();
+    let mut database = connect(&scratch).await;
+    let error = Command::Overwrite.run(&mut database).await.unwrap_err();
+    assert!(matches!(error, MigrateError::DifferentTables(_)), "{error}");
+    assert!(error.to_string().contains("column schema_version.db_name is missing"), "{error}");
+    let mut migrator = migrator(&mut database);
+    let overwrite = Overwrite { drop_different: true, ..Overwrite::default() };
+    let plan = migrator.plan_overwrite(&overwrite).await.unwrap();
+    assert!(plan.notes[0].starts_with("the recorded versions are not known"), "{:?}", plan.notes);
+    migrator.apply(&plan).await.unwrap();
+    assert_is(&database.catalog(&whole()).await.unwrap(), V1_1);
+    assert_eq!(history(&scratch).await, ["0 > 1.1"]);
+}
+
+#[tokio::test]
 async fn t13_views_are_not_tables() {
     let Some(scratch) = at(V1_0).await else {
         return;
