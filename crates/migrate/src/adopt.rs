@@ -88,10 +88,6 @@ impl Migrator<'_> {
             }
             return Ok(plan);
         }
-        plan.steps = match recorded {
-            Some(_) => Vec::new(),
-            None => self.version_table_steps(&catalog)?,
-        };
         self.repair(&mut plan, version, version, &catalog).await?;
         let Some(release) = self.schema.release(version) else {
             unreachable!("it is the version of a release");

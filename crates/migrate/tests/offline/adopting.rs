@@ -2,8 +2,8 @@
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    HISTORY_TABLE, IgnoreProgress, MigrateError, Migrator, Plan, Report, TableDefinition, Timeouts,
-    VERSION_TABLE, VersionRow,
+    HISTORY_TABLE, IgnoreProgress, MigrateError, Migrator, Plan, Report, Step, TableDefinition,
+    Timeouts, VERSION_TABLE, VersionRow,
 };
 
 use crate::{
@@ -99,7 +99,16 @@ async fn a_database_without_version_tables_gets_them() {
         contents.history.clear();
         contents.catalog.tables.retain(|name, _| !name.starts_with("schema_"));
     });
-    adopt(cluster.session()).await.unwrap();
+    let steps: Vec<_> = plan(&cluster).await.unwrap().steps.iter().map(Step::summary).collect();
+    assert_eq!(
+        steps,
+        [
+            "create table schema_version",
+            "create table schema_update_history",
+            "record version 1.0 for `postgres`"
+        ]
+    );
+    assert_eq!(adopt(cluster.session()).await.unwrap(), Report { done: 3, in_effect: 0 });
     assert_is(&cluster.contents().catalog, V1_0);
     assert_eq!(history(&cluster), pairs(&[("0", "1.0")]));
 }
