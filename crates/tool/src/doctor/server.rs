@@ -166,13 +166,14 @@ fn compared(verified: &Verification, newest: SchemaVersion) -> Check {
         }
     };
     let is_outdated = *version < newest;
-    let check = if is_outdated && (differences.is_empty() || verified.adoptable.is_some()) {
-        // The objects of a newer version are in effect for an update.
+    let check = if is_outdated && (verified.compatible || verified.adoptable.is_some()) {
+        // An update goes on with compatible differences, and the objects of a newer version are in
+        // effect for it.
         let detail = format!("{found}; this release needs {newest}");
         Check::failed(SCHEMA, detail, Advice::Outdated { newest }).differs()
     } else if differences.is_empty() {
         Check::ok(SCHEMA, format!("{found}; recorded for `{database}`"))
-    } else if verified.compatible && !is_outdated {
+    } else if verified.compatible {
         Check::warning(SCHEMA, found, Advice::CompatibleDifferences)
     } else {
         Check::failed(SCHEMA, found, Advice::Differences).differs()

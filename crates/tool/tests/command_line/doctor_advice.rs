@@ -263,10 +263,16 @@ fn a_cluster_is_reached_by_its_name_and_not_by_its_address() {
 }
 
 #[tokio::test]
-async fn a_compatible_difference_is_a_warning() {
-    let Some((database, tool)) = at("1.1").await else { return };
+async fn a_compatible_difference_is_a_warning_unless_the_version_is_too_old() {
+    let Some((database, tool)) = at("1.0").await else { return };
     let wider = "ALTER TABLE chasm_node_maps ALTER COLUMN chasm_path TYPE VARCHAR(1536)";
     database.execute(wider).await.unwrap();
+    let examined = examine(&tool, &[]);
+    assert_eq!(examined.code, 3);
+    let parts = ["1 difference: column chasm_node_maps.chasm_path", "this release needs 1.1"];
+    examined.is("schema", "failed", &parts);
+    examined.is("schema", "failed", &["run `temporal-dsql-tool update-schema` to bring it to 1.1"]);
+    tool.ok(&["update-schema"]);
     let examined = examine(&tool, &[]);
     assert_eq!(examined.code, 0);
     examined.is("schema", "warning", &["chasm_path", "varchar(1536)", "commands go on with it"]);
