@@ -41,13 +41,9 @@ struct Plan {
 const FULL: Plan = Plan {
     callers: [1, 16],
     rounds: 3,
-    window: Window { warm_up: Duration::from_secs(1), measured: Duration::from_secs(5) },
+    window: Window::timed(Duration::from_secs(1), Duration::from_secs(5)),
 };
-const SMOKE: Plan = Plan {
-    callers: [1, 2],
-    rounds: 1,
-    window: Window { warm_up: Duration::from_millis(100), measured: Duration::from_millis(400) },
-};
+const SMOKE: Plan = Plan { callers: [1, 2], rounds: 1, window: Window::SMOKE };
 
 /// Tasks of one creation and of one page.
 const BATCH: u32 = 10;

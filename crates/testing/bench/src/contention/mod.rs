@@ -59,22 +59,19 @@ const FULL: Plan = Plan {
     writers: 64,
     keys: [8, 8_000],
     rounds: 4,
-    hot: Window { warm_up: Duration::from_secs(2), measured: Duration::from_secs(12) },
-    many: Window { warm_up: Duration::from_millis(500), measured: Duration::from_millis(2_500) },
-    model: Window { warm_up: Duration::from_secs(5), measured: Duration::from_secs(60) },
+    hot: Window::timed(Duration::from_secs(2), Duration::from_secs(12)),
+    many: Window::timed(Duration::from_millis(500), Duration::from_millis(2_500)),
+    model: Window::timed(Duration::from_secs(5), Duration::from_secs(60)),
 };
 
 const SMOKE: Plan = Plan {
     writers: 8,
     keys: [2, 100],
     rounds: 1,
-    hot: SMOKE_WINDOW,
-    many: SMOKE_WINDOW,
-    model: SMOKE_WINDOW,
+    hot: Window::SMOKE,
+    many: Window::SMOKE,
+    model: Window::SMOKE,
 };
-
-const SMOKE_WINDOW: Window =
-    Window { warm_up: Duration::from_millis(100), measured: Duration::from_millis(400) };
 
 /// The results.
 #[derive(Debug, Serialize, Deserialize)]
@@ -338,6 +335,7 @@ impl Cell {
         while let Some(ended) = running.join_next().await {
             each.push(ended.context("a writer panicked")??);
         }
+        let seconds = span.seconds();
         let total =
             |count: fn(&writer::WriterResults) -> u64| each.iter().map(count).sum::<u64>() as f64;
         let successes = total(|done| done.successes);
@@ -348,7 +346,7 @@ impl Cell {
         }
         let millis = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e6;
         let slowest = each.iter().map(|done| done.successes).min().unwrap_or_default();
-        self.goodput.push(successes / window.measured.as_secs_f64());
+        self.goodput.push(successes / seconds);
         self.attempts_per_success.push(total(|done| done.attempts) / successes);
         self.given_up_per_success.push(total(|done| done.given_up) / successes);
         self.p50_ms.push(millis(0.5));
@@ -368,7 +366,7 @@ fn measure_emulator(mut cells: Vec<&mut Cell>, plan: &Plan, context: &Context) -
         cluster.set_latency(LATENCY);
         // Opens the connections.
         let mut first = Cell::new(Backend::Emulator, most(plan), Policy::Fixed);
-        let mut committed = first.measure_round(&store, plan.writers, SMOKE_WINDOW, 0).await?;
+        let mut committed = first.measure_round(&store, plan.writers, plan.many, 0).await?;
         for round in 1..=plan.rounds {
             for (keys, window) in plan.keys.into_iter().zip([plan.hot, plan.many]) {
                 let cells = cells.iter_mut().filter(|cell| cell.keys == keys);

@@ -48,7 +48,7 @@ pub struct WriterResults {
 }
 
 impl<S: Store> Writer<S> {
-    /// Writes until the end of `span`. Increments that end before it are not counted.
+    /// Writes until `span` is over. Increments that end before it are not counted.
     ///
     /// # Errors
     /// Any error but a conflict.
@@ -56,7 +56,7 @@ impl<S: Store> Writer<S> {
         let latencies = histogram();
         let mut results =
             WriterResults { successes: 0, attempts: 0, given_up: 0, latencies, all: 0 };
-        while Instant::now() < span.until {
+        while !span.is_over(Instant::now(), results.successes) {
             let filter = row(self.random.u64(..self.keys)).filter();
             let start = Instant::now();
             let (attempts, given_up) = self.increment(&filter, span).await?;
@@ -162,15 +162,17 @@ mod tests {
     use temporal_dsql::memory::MemoryStore;
 
     use super::*;
+    use crate::load::Window;
 
-    /// The results of one writer in three seconds.
-    async fn write(latency: Latency) -> WriterResults {
+    const THREE_SECONDS: Window = Window::timed(Duration::ZERO, Duration::from_secs(3));
+
+    /// The results of one writer in `window`.
+    async fn write(latency: Latency, window: Window) -> WriterResults {
         let store = Arc::new(MemoryStore::new());
         store.session().insert_into_current_executions(&row(0)).await.unwrap();
         let random = fastrand::Rng::with_seed(7);
         let writer = Writer { store, policy: Policy::FullJitter, latency, keys: 1, random };
-        let from = Instant::now();
-        writer.write(Span { from, until: from + Duration::from_secs(3) }).await.unwrap()
+        writer.write(window.begin()).await.unwrap()
     }
 
     fn longest(results: &WriterResults) -> f64 {
@@ -180,7 +182,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_uncommitted_increment_is_recorded_with_its_wait() {
         let (round_trip, commit) = (Duration::from_secs(1), Duration::from_secs(2));
-        let results = write(Latency { round_trip, commit }).await;
+        let results = write(Latency { round_trip, commit }, THREE_SECONDS).await;
         // It takes six seconds.
         assert_eq!((results.successes, results.attempts, results.all), (0, 1, 1));
         assert_eq!((results.latencies.len(), longest(&results)), (1, 3.0));
@@ -188,10 +190,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn increments_committed_in_time_are_counted() {
-        let round_trip = Duration::from_millis(250);
-        let results = write(Latency { round_trip, commit: Duration::ZERO }).await;
+        let latency = Latency { round_trip: Duration::from_millis(250), commit: Duration::ZERO };
+        let results = write(latency, THREE_SECONDS).await;
         // Each takes a second; the last one ends with the time.
         assert_eq!((results.successes, results.attempts, results.all), (2, 3, 3));
         assert_eq!((results.latencies.len(), longest(&results)), (3, 1.0));
+        let results = write(latency, Window::SMOKE).await;
+        // Two, although the time is a minute.
+        assert_eq!((results.successes, results.attempts, results.all), (2, 2, 2));
     }
 }

@@ -51,20 +51,12 @@ const FULL: Plan = Plan {
     // The number of orders.
     rounds: 6,
     rows: 20_000,
-    window: Window {
-        warm_up: Duration::from_millis(1_000),
-        measured: Duration::from_millis(1_000),
-    },
+    window: Window::timed(Duration::from_secs(1), Duration::from_secs(1)),
     pgbench_seconds: 1,
 };
 
-const SMOKE: Plan = Plan {
-    callers: &[1, 4],
-    rounds: 1,
-    rows: 1_000,
-    window: Window { warm_up: Duration::from_millis(50), measured: Duration::from_millis(200) },
-    pgbench_seconds: 0,
-};
+const SMOKE: Plan =
+    Plan { callers: &[1, 4], rounds: 1, rows: 1_000, window: Window::SMOKE, pgbench_seconds: 0 };
 
 /// The results.
 #[derive(Debug, Serialize, Deserialize)]

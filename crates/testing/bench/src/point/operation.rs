@@ -49,7 +49,7 @@ pub struct Plan {
     pub rounds: usize,
     /// Rows of the table when a measurement begins.
     pub rows: u32,
-    /// Warm-up and measured time.
+    /// Warm-up and measured time, or a number of calls.
     pub window: Window,
     /// Measured seconds of pgbench, after one of warm-up. If 0, it runs a few transactions only.
     pub pgbench_seconds: u64,

@@ -43,7 +43,7 @@ pub struct DistinctResults {
 }
 
 impl<S: Store> DistinctCaller<S> {
-    /// Writes until the end of `span`.
+    /// Writes until `span` is over.
     ///
     /// # Errors
     /// The first operation that fails.
@@ -52,7 +52,7 @@ impl<S: Store> DistinctCaller<S> {
         let (create, update) = (histogram(), histogram());
         let mut results = DistinctResults { operations: 0, create, update, executions: Vec::new() };
         for id in self.first_id.. {
-            if Instant::now() >= span.until {
+            if span.is_over(Instant::now(), results.operations) {
                 break;
             }
             let mut execution = Execution::new(id);
@@ -99,7 +99,7 @@ pub struct SharedResults {
 }
 
 impl<S: Store> SharedCaller<S> {
-    /// Writes until the end of `span`.
+    /// Writes until `span` is over.
     ///
     /// # Errors
     /// Any error but a failed version condition or a conflict.
@@ -108,7 +108,7 @@ impl<S: Store> SharedCaller<S> {
         let mut results =
             SharedResults { successes: 0, conditions: 0, given_up: 0, latencies, all: 0 };
         let mut start = Instant::now();
-        while Instant::now() < span.until {
+        while !span.is_over(Instant::now(), results.successes) {
             let result = self.get_and_update().await;
             let end = Instant::now();
             let counts = u64::from(span.contains(end));
@@ -126,8 +126,10 @@ impl<S: Store> SharedCaller<S> {
                 Err(other) => bail!(other),
             }
         }
-        // The update that has not been applied.
-        record_in(&mut results.latencies, span, start, span.until);
+        if results.successes < span.max_calls {
+            // The update that has not been applied.
+            record_in(&mut results.latencies, span, start, span.until);
+        }
         Ok(results)
     }
 
@@ -167,13 +169,14 @@ mod tests {
     use std::time::Duration;
 
     use temporal_dsql::memory::MemoryStore;
-    use tokio::time::sleep;
+    use tokio::time::sleep_until;
 
     use super::*;
     use crate::{load::Window, typical::create_shard};
 
-    const WINDOW: Window =
-        Window { warm_up: Duration::from_millis(10), measured: Duration::from_millis(100) };
+    /// The counted operations of each caller.
+    const CALLS: u64 = 20;
+    const WINDOW: Window = Window { max_calls: CALLS, ..Window::SMOKE };
 
     #[tokio::test]
     async fn written_executions_are_verified_and_missing_ones_are_found() {
@@ -181,11 +184,8 @@ mod tests {
         create_shard(&*store).await.unwrap();
         let own = DistinctCaller { store: Arc::clone(&store), first_id: 5 };
         let results = own.write(WINDOW.begin()).await.unwrap();
-        assert!(
-            results.operations > 0 && !results.create.is_empty(),
-            "{} operations",
-            results.operations
-        );
+        assert_eq!(results.operations, CALLS);
+        assert_eq!([results.create.len(), results.update.len()], [CALLS / 2; 2]);
         check(&*store, &results.executions).await.unwrap();
         let mut another = Execution::new(1);
         another.create();
@@ -193,28 +193,49 @@ mod tests {
         assert!(error.contains("execution 1 was written 1 times; read: version None"), "{error}");
     }
 
+    /// An execution that callers share.
+    struct Shared {
+        store: Arc<MemoryStore>,
+        lock: Arc<Mutex<()>>,
+        task_ids: Arc<AtomicI64>,
+    }
+
+    impl Shared {
+        const ID: u64 = 3;
+
+        async fn new() -> Self {
+            let store = Arc::new(MemoryStore::new());
+            create_shard(&*store).await.unwrap();
+            let create = Execution::new(Self::ID).create();
+            ExecutionStore::new(&*store).create(&create).await.unwrap();
+            Self { store, lock: Arc::default(), task_ids: Arc::new(AtomicI64::new(1 << 40)) }
+        }
+
+        fn caller(&self, queue: Queue) -> SharedCaller<MemoryStore> {
+            SharedCaller {
+                store: Arc::clone(&self.store),
+                id: Self::ID,
+                queue,
+                lock: Arc::clone(&self.lock),
+                task_ids: Arc::clone(&self.task_ids),
+            }
+        }
+
+        /// The version of the row.
+        async fn version(&self) -> i64 {
+            let run = Execution::new(Self::ID).run();
+            let read = ExecutionStore::new(&*self.store).get(&run).await.unwrap().unwrap();
+            read.execution.db_record_version
+        }
+    }
+
     /// Two callers of one execution: their results, and the version of the row afterwards.
     async fn share(queue: Queue) -> ([SharedResults; 2], i64) {
-        let store = Arc::new(MemoryStore::new());
-        create_shard(&*store).await.unwrap();
-        let executions = ExecutionStore::new(&*store);
-        let mut execution = Execution::new(3);
-        executions.create(&execution.create()).await.unwrap();
-        let (lock, task_ids) = (Arc::default(), Arc::new(AtomicI64::new(1 << 40)));
-        let caller = || SharedCaller {
-            store: Arc::clone(&store),
-            id: 3,
-            queue,
-            lock: Arc::clone(&lock),
-            task_ids: Arc::clone(&task_ids),
-        };
+        let shared = Shared::new().await;
         let span = WINDOW.begin();
-        let (first, second) = tokio::join!(caller().write(span), async {
-            sleep(Duration::from_millis(20)).await;
-            caller().write(span).await
-        });
-        let read = executions.get(&execution.run()).await.unwrap().unwrap();
-        ([first.unwrap(), second.unwrap()], read.execution.db_record_version)
+        let [first, second] = [(); 2].map(|()| tokio::spawn(shared.caller(queue).write(span)));
+        let results = [first.await.unwrap().unwrap(), second.await.unwrap().unwrap()];
+        (results, shared.version().await)
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -222,7 +243,10 @@ mod tests {
         for queue in Queue::ALL {
             let ([first, second], version) = share(queue).await;
             assert_eq!(version, 1 + first.all + second.all, "{queue:?}");
-            assert!(first.successes > 0 && first.latencies.len() > first.successes, "{queue:?}");
+            for results in [first, second] {
+                let counts = [results.successes, results.latencies.len()];
+                assert_eq!(counts, [CALLS; 2], "{queue:?}");
+            }
         }
     }
 
@@ -231,5 +255,26 @@ mod tests {
         let ([first, second], _) = share(Queue::GetAndUpdate).await;
         assert_eq!([first.conditions, second.conditions], [0; 2]);
         assert_eq!([first.given_up, second.given_up], [0; 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_that_has_not_been_applied_is_recorded_with_its_wait() {
+        let shared = Shared::new().await;
+        let span = Window::timed(Duration::ZERO, Duration::from_secs(1)).begin();
+        let queue = shared.lock.lock().await;
+        let write = || shared.caller(Queue::Update).write(span);
+        // Both have read the execution when the time ends. One updates it, the other fails.
+        let (first, second, ()) = tokio::join!(write(), write(), async {
+            sleep_until(span.until).await;
+            drop(queue);
+        });
+        let both = [first.unwrap(), second.unwrap()];
+        assert_eq!((both[0].all + both[1].all, shared.version().await), (1, 2));
+        for results in both {
+            assert_eq!([results.successes, results.conditions], [0; 2]);
+            let (waits, longest) = (results.latencies.len(), results.latencies.max());
+            assert_eq!(waits, 1);
+            assert!((1_000_000_000..1_001_000_000).contains(&longest), "{longest}");
+        }
     }
 }

@@ -34,6 +34,12 @@ impl Conflicts {
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// [`count`](Self::count), for [`join`](crate::load::join).
+    pub fn counter(&self) -> impl Fn() -> Result<u64> + use<> {
+        let own = self.clone();
+        move || Ok(own.count())
+    }
 }
 
 impl Recorder for Conflicts {

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use temporal_dsql::{
     DataBlob, Encoding, FIRST_MESSAGE_ID, QueueType, Store, StoreError, stores::QueueStore,
 };
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{callers_name, conflicts::Conflicts, conflicts_in};
+use super::{callers_name, conflicts::Conflicts};
 use crate::{
     chart::{Chart, Series},
-    load::{Window, histogram, millis, record},
+    load::{Window, histogram, join, millis, record},
     stats::Spread,
     table::{Table, nanos, number},
 };
@@ -46,18 +46,17 @@ impl EnqueueCell {
         &mut self,
         store: Arc<impl Store + 'static>,
         queue: QueueType,
-        conflicts: Conflicts,
+        conflicts: &Conflicts,
         window: Window,
     ) -> Result<()> {
         let span = window.begin();
-        let conflicts = tokio::spawn(conflicts_in(conflicts, span));
         let mut running = JoinSet::new();
         for _ in 0..self.callers {
             let queues = QueueStore::new(Arc::clone(&store));
             running.spawn(async move {
                 let message = DataBlob::new([7; 200], Encoding::new("Proto3")?);
                 let (mut latencies, mut all, mut given_up) = (histogram(), 0_u64, 0_u64);
-                while Instant::now() < span.until {
+                while !span.is_over(Instant::now(), latencies.len()) {
                     let start = Instant::now();
                     match queues.enqueue(queue, &message).await {
                         Ok(_) => all += 1,
@@ -74,22 +73,22 @@ impl EnqueueCell {
                 anyhow::Ok((latencies, all, given_up))
             });
         }
+        let (each, conflicts) = join(running, span, conflicts.counter()).await?;
+        let seconds = span.seconds();
         let (mut latencies, mut all, mut given_up) = (histogram(), 0, 0);
-        while let Some(ended) = running.join_next().await {
-            let (of_caller, enqueued, lost) = ended.context("a caller panicked")??;
+        for (of_caller, enqueued, lost) in each {
             latencies.add(of_caller)?;
             all += enqueued;
             given_up += lost;
         }
-        let conflicts = conflicts.await.context("the count of conflicts panicked")? as f64;
         ensure!(!latencies.is_empty(), "no enqueue ended in {:?}", window.measured);
         let (queues, empty) = (QueueStore::new(&*store), DataBlob::new([], Encoding::new("")?));
         let last = queues.enqueue(queue, &empty).await?;
         let expected = FIRST_MESSAGE_ID + i64::try_from(all)?;
         ensure!(last == expected, "{all} messages were added; the next id is {last}");
         let enqueues = latencies.len() as f64;
-        self.enqueues_per_second.push(enqueues / window.measured.as_secs_f64());
-        self.attempts_per_enqueue.push(1.0 + conflicts / enqueues);
+        self.enqueues_per_second.push(enqueues / seconds);
+        self.attempts_per_enqueue.push(1.0 + conflicts as f64 / enqueues);
         self.given_up.push(given_up as f64);
         self.p50_ms.push(millis(&latencies, 0.5));
         self.p95_ms.push(millis(&latencies, 0.95));

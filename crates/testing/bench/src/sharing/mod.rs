@@ -28,14 +28,14 @@ use dsql_emulator::Latency;
 use serde::{Deserialize, Serialize};
 use temporal_dsql::{QueueType, dsql::DsqlStore, stores::ExecutionStore};
 use temporal_dsql_testkit::postgres::Server;
-use tokio::{task::JoinSet, time::sleep_until};
+use tokio::task::JoinSet;
 
 use crate::{
     benchmark::Benchmark,
     chart::{Chart, Series},
     cluster::{Cluster, LATENCY},
     context::{Context, runtime},
-    load::{Span, Window, histogram, millis},
+    load::{Window, histogram, join, millis},
     rounds,
     stats::Spread,
     table::{Goal, Table, nanos, number, ratio},
@@ -61,8 +61,8 @@ const FULL: Plan = Plan {
     workflow_callers: [8, 64],
     queue_callers: [1, 16],
     rounds: 3,
-    shard: Window { warm_up: Duration::from_secs(1), measured: Duration::from_secs(5) },
-    workflow: Window { warm_up: Duration::from_secs(2), measured: Duration::from_secs(15) },
+    shard: Window::timed(Duration::from_secs(1), Duration::from_secs(5)),
+    workflow: Window::timed(Duration::from_secs(2), Duration::from_secs(15)),
 };
 
 const SMOKE: Plan = Plan {
@@ -70,12 +70,9 @@ const SMOKE: Plan = Plan {
     workflow_callers: [2, 4],
     queue_callers: [1, 16],
     rounds: 1,
-    shard: SMOKE_WINDOW,
-    workflow: SMOKE_WINDOW,
+    shard: Window::SMOKE,
+    workflow: Window::SMOKE,
 };
-
-const SMOKE_WINDOW: Window =
-    Window { warm_up: Duration::from_millis(100), measured: Duration::from_millis(400) };
 
 /// The results.
 #[derive(Debug, Serialize, Deserialize)]
@@ -416,27 +413,26 @@ impl Bench {
         let store = self.store(cell.callers);
         self.cluster.set_latency(LATENCY);
         let span = window.begin();
-        let conflicts = tokio::spawn(conflicts_in(self.conflicts.clone(), span));
         let mut running = JoinSet::new();
         for _ in 0..cell.callers {
             let caller = DistinctCaller { store: Arc::clone(&store), first_id: self.next_id };
             self.next_id += IDS_OF_A_CALLER;
             running.spawn(caller.write(span));
         }
+        let (each, conflicts) = join(running, span, self.conflicts.counter()).await?;
+        let seconds = span.seconds();
+        self.cluster.set_latency(Latency::default());
         let (mut create, mut update, mut operations) = (histogram(), histogram(), 0);
         let mut executions = Vec::new();
-        while let Some(ended) = running.join_next().await {
-            let results = ended.context("a caller panicked")??;
+        for results in each {
             create.add(results.create)?;
             update.add(results.update)?;
             operations += results.operations;
             executions.extend(results.executions);
         }
-        let conflicts = conflicts.await.context("the count of conflicts panicked")?;
-        self.cluster.set_latency(Latency::default());
         ensure!(operations > 0, "no operation ended in {:?}", window.measured);
         callers::check(&*store, &executions).await?;
-        cell.operations_per_second.push(operations as f64 / window.measured.as_secs_f64());
+        cell.operations_per_second.push(operations as f64 / seconds);
         cell.create_p50_ms.push(millis(&create, 0.5));
         cell.create_p95_ms.push(millis(&create, 0.95));
         cell.update_p50_ms.push(millis(&update, 0.5));
@@ -454,7 +450,6 @@ impl Bench {
         let (lock, task_ids) = (Arc::default(), Arc::new(AtomicI64::new(task_ids)));
         self.cluster.set_latency(LATENCY);
         let span = window.begin();
-        let conflicts = tokio::spawn(conflicts_in(self.conflicts.clone(), span));
         let mut running = JoinSet::new();
         for _ in 0..cell.callers {
             let caller = SharedCaller {
@@ -467,11 +462,8 @@ impl Bench {
             running.spawn(caller.write(span));
         }
         self.next_id += IDS_OF_A_CALLER;
-        let mut each = Vec::new();
-        while let Some(ended) = running.join_next().await {
-            each.push(ended.context("a caller panicked")??);
-        }
-        let conflicts = conflicts.await.context("the count of conflicts panicked")?;
+        let (each, conflicts) = join(running, span, self.conflicts.counter()).await?;
+        let seconds = span.seconds();
         self.cluster.set_latency(Latency::default());
         let total =
             |count: fn(&callers::SharedResults) -> u64| each.iter().map(count).sum::<u64>() as f64;
@@ -487,7 +479,7 @@ impl Bench {
             latencies.add(&caller.latencies)?;
         }
         let slowest = each.iter().map(|caller| caller.successes).min().unwrap_or_default();
-        cell.updates_per_second.push(updates / window.measured.as_secs_f64());
+        cell.updates_per_second.push(updates / seconds);
         cell.conditions_per_update.push(total(|caller| caller.conditions) / updates);
         cell.conflicts_per_update.push(conflicts as f64 / updates);
         cell.given_up_per_update.push(total(|caller| caller.given_up) / updates);
@@ -500,22 +492,14 @@ impl Bench {
 
 impl Bench {
     async fn measure_queue(&mut self, cell: &mut EnqueueCell, window: Window) -> Result<()> {
-        let (store, conflicts) = (self.store(cell.callers()), self.conflicts.clone());
+        let store = self.store(cell.callers());
         let queue = QueueType(i32::try_from(self.next_id / IDS_OF_A_CALLER)?);
         self.next_id += IDS_OF_A_CALLER;
         self.cluster.set_latency(LATENCY);
-        let measured = cell.measure(store, queue, conflicts, window).await;
+        let measured = cell.measure(store, queue, &self.conflicts, window).await;
         self.cluster.set_latency(Latency::default());
         measured
     }
-}
-
-/// The number of lost conflicts in `span`.
-async fn conflicts_in(conflicts: Conflicts, span: Span) -> u64 {
-    sleep_until(span.from).await;
-    let before = conflicts.count();
-    sleep_until(span.until).await;
-    conflicts.count() - before
 }
 
 #[cfg(test)]
