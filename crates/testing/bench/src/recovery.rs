@@ -26,7 +26,11 @@ use temporal_dsql::{
     stores::ExecutionStore,
 };
 use temporal_dsql_testkit::{FaultProxy, postgres::Server};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_postgres::NoTls;
 
 use crate::{
     benchmark::Benchmark,
@@ -113,13 +117,17 @@ impl Benchmark for Recovery {
                 let callers = Callers::start(&store, plan.callers, &next_id);
                 sleep(BEFORE).await;
                 let process = walwriter(&server, &database).await?;
+                let url = database.scratch().url();
+                let (_client, session) = tokio_postgres::connect(&url, NoTls).await?;
                 let begin = Instant::now();
                 kill_process(process, Signal::KILL)?;
-                let url = database.scratch().url();
-                // Until then a session may still be served.
-                until(&url, begin, false).await?;
+                // A refused connection would not do: the restart may be over before one is tried.
+                let ended = timeout(DEADLINE, session).await;
+                ensure!(ended.is_ok(), "the server has not ended a session in {DEADLINE:?}");
+                // Until it answers, whatever that is, another session may still be served.
+                let _ = tokio_postgres::connect(&url, NoTls).await;
                 callers.end_after_next_success();
-                let probe = tokio::spawn(async move { until(&url, begin, true).await });
+                let probe = tokio::spawn(async move { until_accepted(&url, begin).await });
                 restart.add(callers.recover(begin).await?);
                 down_ms.push(probe.await.context("the probe panicked")??);
                 store.close();
@@ -226,9 +234,9 @@ async fn walwriter(server: &Server, database: &Database) -> Result<Pid> {
     pid.with_context(|| format!("{} has no process `walwriter`", server.addr()))
 }
 
-/// Waits until the server accepts or refuses connections. Returns the milliseconds since `begin`.
-async fn until(url: &str, begin: Instant, accepts: bool) -> Result<f64> {
-    while tokio_postgres::connect(url, tokio_postgres::NoTls).await.is_ok() != accepts {
+/// Waits until the server accepts a connection. Returns the milliseconds since `begin`.
+async fn until_accepted(url: &str, begin: Instant) -> Result<f64> {
+    while tokio_postgres::connect(url, NoTls).await.is_err() {
         ensure!(begin.elapsed() < DEADLINE, "the server has not restarted in {DEADLINE:?}");
         sleep(Duration::from_millis(1)).await;
     }
