@@ -43,7 +43,7 @@ impl Fixture {
     async fn wait_until_no_client_is_connected(&self) {
         let others = "SELECT pid FROM pg_stat_activity \
                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !self.database.query(others).await.expect("sessions").is_empty() {
             assert!(Instant::now() < deadline, "a session is still open");
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -21,7 +21,7 @@ use temporal_dsql_testkit::{
 /// Set for the process that holds a server until it is killed.
 const HOLDER: &str = "TESTKIT_HOLDS_A_SERVER";
 const HOLDER_TEST: &str = "a_holder_of_a_server";
-const REMOVAL_TIMEOUT: Duration = Duration::from_secs(20);
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A server, or `None` if tests with a database are skipped.
 fn start() -> Option<Server> {
