@@ -1,6 +1,9 @@
 //! The state of one client transaction.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{commit_log::Snapshot, portals::OpenPortals, report::Effect, statement::Execution};
 use crate::rules::NewJob;
@@ -9,7 +12,9 @@ use crate::rules::NewJob;
 #[derive(Debug)]
 pub(crate) struct Transaction {
     pub(crate) snapshot: Snapshot,
-    pub(crate) since: Instant,
+    since: Instant,
+    /// The shift of the emulator's clock at its begin.
+    clock_shift: Duration,
     pub(crate) read_only: bool,
     pub(crate) write_set: WriteSetState,
     pub(crate) effect: Effect,
@@ -77,10 +82,11 @@ pub(crate) struct ShadowedTable {
 }
 
 impl Transaction {
-    pub(crate) fn new(snapshot: Snapshot, read_only: bool) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, read_only: bool, clock_shift: Duration) -> Self {
         Self {
             snapshot,
             since: Instant::now(),
+            clock_shift,
             read_only,
             write_set: WriteSetState::InTables,
             effect: Effect::default(),
@@ -92,6 +98,11 @@ impl Transaction {
             at_commit: Vec::new(),
             portals: OpenPortals::default(),
         }
+    }
+
+    /// Its age on the emulator's clock, which is shifted by `clock_shift` now.
+    pub(crate) fn age(&self, clock_shift: Duration) -> Duration {
+        self.since.elapsed() + clock_shift.saturating_sub(self.clock_shift)
     }
 
     /// Whether its commit runs more statements than COMMIT.

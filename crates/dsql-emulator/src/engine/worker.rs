@@ -3,7 +3,7 @@
 //! The client's statements run as the client's role. The emulator's own statements run as the
 //! superuser of the connection.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -301,13 +301,17 @@ impl Worker {
     }
 
     /// Begins a transaction, whose snapshot PostgreSQL takes at once.
-    pub(crate) async fn begin(&mut self, access: Access) -> Result<(), Failure> {
-        self.begin_with_next(access);
+    pub(crate) async fn begin(
+        &mut self,
+        access: Access,
+        clock_shift: Duration,
+    ) -> Result<(), Failure> {
+        self.begin_with_next(access, clock_shift);
         self.begin_now(access).await
     }
 
     /// Begins a transaction, whose snapshot PostgreSQL takes with the next statement.
-    pub(crate) fn begin_with_next(&mut self, access: Access) {
+    pub(crate) fn begin_with_next(&mut self, access: Access, clock_shift: Duration) {
         let default = || {
             self.parameters()
                 .iter()
@@ -318,7 +322,8 @@ impl Worker {
             Access::ReadOnly => true,
             Access::ReadWrite => false,
         };
-        self.transaction = Some(Transaction::new(self.commit_log.snapshot(), read_only));
+        self.transaction =
+            Some(Transaction::new(self.commit_log.snapshot(), read_only, clock_shift));
         self.to_begin = Some(access);
     }
 

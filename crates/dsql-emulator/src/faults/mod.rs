@@ -269,8 +269,8 @@ impl Faults {
             Latency { round_trip: round_trip.min(MAX_LATENCY), commit: commit.min(MAX_LATENCY) };
     }
 
-    /// Advances the emulator's clock, by which tokens expire and sessions reach their maximum age.
-    /// Shifts add up, to a thousand years at most.
+    /// Advances the emulator's clock, by which tokens expire, and sessions and transactions reach
+    /// their maximum age. Shifts add up, to a thousand years at most.
     pub fn shift_clock(&self, by: Duration) {
         let shift = |signal: &mut Signal| {
             signal.clock = signal.clock.saturating_add(by).min(MAX_SHIFT);
@@ -371,7 +371,12 @@ impl Faults {
 
     /// The time on the emulator's clock.
     pub(crate) fn now(&self) -> SystemTime {
-        SystemTime::now() + self.0.signal.borrow().clock
+        SystemTime::now() + self.clock_shift()
+    }
+
+    /// How far the emulator's clock is ahead.
+    pub(crate) fn clock_shift(&self) -> Duration {
+        self.0.signal.borrow().clock
     }
 
     /// Notifies of dropped connections and clock shifts.

@@ -156,7 +156,8 @@ impl Session {
         let limits = &self.cluster.config.limits;
         let worker = self.worker.lock().await;
         let Some(transaction) = &worker.transaction else { return Ok(()) };
-        let (age, limit) = (transaction.since.elapsed(), limits.transaction_age);
+        let age = transaction.age(self.cluster.faults.clock_shift());
+        let limit = limits.transaction_age;
         if age > limit {
             let limit = limit.as_secs();
             return Err(DbError::new(

@@ -117,7 +117,8 @@ impl Session {
                 match block {
                     Block::None => {
                         CatalogVersions::begin(session_catalog);
-                        self.worker.lock().await.begin(access).await?;
+                        let clock_shift = self.cluster.faults.clock_shift();
+                        self.worker.lock().await.begin(access, clock_shift).await?;
                     }
                     Block::Implicit => {}
                     Block::Explicit => {
@@ -342,7 +343,8 @@ impl Session {
 
     pub(super) async fn begin_implicit(&mut self) -> SessionResult<()> {
         if self.block == Block::None {
-            self.worker.lock().await.begin_with_next(Access::Default);
+            let clock_shift = self.cluster.faults.clock_shift();
+            self.worker.lock().await.begin_with_next(Access::Default, clock_shift);
             self.block = Block::Implicit;
         }
         Ok(())
