@@ -89,7 +89,13 @@ impl Cluster {
         tokio::spawn(monitor.clone().run(watching, target.clone()));
         let mut random = fastrand::Rng::with_seed(config.seed);
         let versions = Arc::new(CatalogVersions::new(config.catalog_conflicts, random.u64(..)));
-        let jobs = Jobs::new(config.jobs, target.clone(), monitor.clone(), versions.clone());
+        let jobs = Jobs::new(
+            config.jobs,
+            target.clone(),
+            monitor.clone(),
+            versions.clone(),
+            faults.clone(),
+        );
         Ok(Arc::new(Self {
             admission: Admission::new(&config.limits),
             commit_log: Arc::default(),

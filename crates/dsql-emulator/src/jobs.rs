@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    JobDelays,
+    Faults, JobDelays,
     catalog::{CatalogVersions, Origin},
     engine::{
         in_flight::CancelPolicy,
@@ -34,6 +34,7 @@ pub(crate) struct Jobs {
     target: Target,
     monitor: Arc<LockMonitor>,
     versions: Arc<CatalogVersions>,
+    faults: Faults,
     /// By id: the channel that delivers whether the job succeeded, when it ends.
     known: Mutex<HashMap<String, watch::Receiver<Option<bool>>>>,
 }
@@ -44,8 +45,9 @@ impl Jobs {
         target: Target,
         monitor: Arc<LockMonitor>,
         versions: Arc<CatalogVersions>,
+        faults: Faults,
     ) -> Self {
-        Self { delays, target, monitor, versions, known: Mutex::default() }
+        Self { delays, target, monitor, versions, faults, known: Mutex::default() }
     }
 
     /// Starts a job, which belongs to the catalog change at `origin`.
@@ -53,7 +55,12 @@ impl Jobs {
         let (ended, end) = watch::channel(None);
         self.known().insert(job.id.clone(), end);
         let jobs = self.clone();
+        let hold = self.faults.job_hold();
         tokio::spawn(async move {
+            if let Some(mut hold) = hold {
+                // Nothing is sent: the error is the release.
+                let _ = hold.changed().await;
+            }
             let result = jobs.run(&job, origin).await;
             if let Err(failure) = &result {
                 tracing::error!(job = job.id, ?failure, "an asynchronous job failed");

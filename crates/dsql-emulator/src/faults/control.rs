@@ -15,6 +15,8 @@ use super::{CommitFault, CommitRates, Faults, Latency, Refusal, StatementFault};
 pub(crate) const HELP: &str = "\
 commit conflict|catalog-conflict|unavailable-applied|unavailable-lost|answer-lost-applied|answer-lost|held|pass [TIMES]
 release
+hold-jobs
+release-jobs
 statement unavailable|catalog-conflict|close [TIMES] [TEXT THAT IT CONTAINS]
 refuse access-denied|too-many|rate|waking-up|close [TIMES]
 random SEED conflict=RATE catalog-conflict=RATE unavailable=RATE answer-lost=RATE
@@ -101,6 +103,8 @@ fn execute(line: &str, faults: &Faults) -> Result<String, String> {
             faults.shift_clock(Duration::from_secs(number(word(&mut words, "seconds")?)?));
         }
         "release" => faults.release_commits(),
+        "hold-jobs" => faults.hold_jobs(),
+        "release-jobs" => faults.release_jobs(),
         "drop" => faults.drop_connections(),
         "clear" => faults.clear(),
         "status" => {
@@ -168,6 +172,7 @@ mod tests {
             "commit answer-lost-applied",
             "commit held",
             "release",
+            "hold-jobs",
             "statement unavailable 3 SELECT 1",
             "statement close",
             "refuse waking-up 2",
@@ -186,6 +191,9 @@ mod tests {
         assert_eq!(latency.commit, Duration::from_millis(10));
         let status = execute("status", &faults).unwrap();
         assert_eq!(status, "pending=9 commits=1 statements=0 connections=0");
+        assert!(faults.job_hold().is_some());
+        execute("release-jobs", &faults).unwrap();
+        assert!(faults.job_hold().is_none());
         execute("clear", &faults).unwrap();
         assert_eq!(faults.pending(), 0);
         assert!(execute("help", &faults).unwrap().contains("latency"));

@@ -1,4 +1,4 @@
-//! Injected faults of commits, statements and connections.
+//! Injected faults of commits, statements and connections, and control over jobs.
 //!
 //! Scripted faults apply to the next commits, statements and connections. Random faults come from a
 //! seed, so a failing run can be repeated.
@@ -194,6 +194,8 @@ struct State {
     refusal: Option<(Refusal, u32)>,
     random: Option<(fastrand::Rng, CommitRates)>,
     latency: Latency,
+    /// Jobs that start while this exists wait until it is dropped.
+    job_hold: Option<watch::Sender<()>>,
     happened: FaultReport,
 }
 
@@ -243,6 +245,16 @@ impl Faults {
         let _ = self.0.held.subscribe().wait_for(|held| held.count == count).await;
     }
 
+    /// Holds the jobs that start from now on: they stay `submitted` until they are released.
+    pub fn hold_jobs(&self) {
+        self.state().job_hold.get_or_insert_with(|| watch::Sender::new(()));
+    }
+
+    /// Releases all jobs that are held; later ones are not held.
+    pub fn release_jobs(&self) {
+        self.state().job_hold = None;
+    }
+
     /// Injects `fault` into the next `times` statements; with `containing`, into those whose text
     /// contains it.
     pub fn at_statement(&self, containing: Option<&str>, fault: StatementFault, times: u32) {
@@ -278,7 +290,8 @@ impl Faults {
         self.0.signal.send_modify(shift);
     }
 
-    /// Removes all pending faults, the latency and the clock shift, and releases all held commits.
+    /// Removes all pending faults, the latency and the clock shift, and releases all held commits
+    /// and jobs.
     pub fn clear(&self) {
         self.release_commits();
         let mut state = self.state();
@@ -336,6 +349,11 @@ impl Faults {
             releases = held.releases;
         });
         HeldCommit { held, releases }
+    }
+
+    /// What a job that starts waits for: the channel closes when the job is released.
+    pub(crate) fn job_hold(&self) -> Option<watch::Receiver<()>> {
+        self.state().job_hold.as_ref().map(watch::Sender::subscribe)
     }
 
     pub(crate) fn next_statement(&self, text: &str) -> Option<StatementFault> {

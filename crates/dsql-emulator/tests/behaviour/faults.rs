@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use dsql_emulator::{CommitFault, CommitRates, DsqlEmulator, Latency, Refusal, StatementFault};
+use dsql_emulator::{
+    CommitFault, CommitRates, DsqlEmulator, Faults, JobDelays, Latency, Refusal, StatementFault,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
 };
 
 use crate::support::{
-    CATALOG_CONFLICT, CONFLICT, Client, ConnectOptions, client::Refused, pair, start_default,
+    CATALOG_CONFLICT, CONFLICT, Client, ConnectOptions, client::Refused, pair, start, start_default,
 };
 
 const UNAVAILABLE: (&str, &str) = ("XX000", "server unavailable");
@@ -101,6 +103,32 @@ async fn a_held_commit_detects_its_conflicts_when_it_is_released() {
     let (lost, ()) = tokio::join!(third.try_query("UPDATE t SET id = 7 WHERE id = 3"), closed);
     assert!(lost.is_err());
     assert_eq!(ids(&emulator).await, "3 4 6");
+}
+
+#[tokio::test]
+async fn held_jobs_stay_submitted_until_they_are_released() {
+    let delays = JobDelays { start: Duration::ZERO, work: Duration::ZERO, ..JobDelays::default() };
+    let Some(emulator) = start(DsqlEmulator::builder().job_delays(delays)).await else { return };
+    let mut client = client(&emulator).await;
+    let faults = emulator.faults();
+    for release in [Faults::release_jobs, Faults::clear] {
+        faults.hold_jobs();
+        faults.hold_jobs();
+        let held = client.value("CREATE INDEX ASYNC ON t (id)").await;
+        // Longer than a job takes that is not held.
+        client.ok("SELECT pg_sleep(1)").await;
+        let state = format!("SELECT status FROM sys.jobs WHERE job_id = '{held}'");
+        assert_eq!(client.value(&state).await, "submitted");
+        release(faults);
+        let later = client.value("CREATE INDEX ASYNC ON t (id)").await;
+        for id in [held, later] {
+            assert_eq!(client.value(&format!("CALL sys.wait_for_job('{id}')")).await, "t");
+        }
+    }
+    // A job that has started before goes on.
+    let earlier = client.value("CREATE INDEX ASYNC ON t (id)").await;
+    faults.hold_jobs();
+    assert_eq!(client.value(&format!("CALL sys.wait_for_job('{earlier}')")).await, "t");
 }
 
 #[tokio::test]
@@ -242,6 +270,13 @@ async fn the_control_port_does_what_the_api_does() {
     client.ok("SELECT 1").await;
     assert!(start.elapsed() >= Duration::from_millis(30));
     assert_eq!(control.send("clear").await, "ok");
+
+    assert_eq!(control.send("hold-jobs").await, "ok");
+    let id = client.value("CREATE INDEX ASYNC ON t (id)").await;
+    let state = format!("SELECT status FROM sys.jobs WHERE job_id = '{id}'");
+    assert_eq!(client.value(&state).await, "submitted");
+    assert_eq!(control.send("release-jobs").await, "ok");
+    assert_eq!(client.value(&format!("CALL sys.wait_for_job('{id}')")).await, "t");
 
     let options = ConnectOptions::of(&emulator);
     assert_eq!(control.send("clock 1200").await, "ok");
