@@ -6,10 +6,12 @@ use dsql_emulator::{CatalogConflicts, DsqlEmulator, JobDelays};
 
 use crate::support::{CATALOG_CONFLICT, Client, ConnectOptions, pair, start, strict};
 
-async fn emulator(work: Duration) -> Option<(DsqlEmulator, Client)> {
-    let delays = JobDelays { start: Duration::ZERO, work, ..JobDelays::default() };
+const DELAYS: JobDelays =
+    JobDelays { start: Duration::ZERO, work: Duration::ZERO, kept: Duration::from_secs(30 * 60) };
+
+async fn emulator() -> Option<(DsqlEmulator, Client)> {
     let builder =
-        DsqlEmulator::builder().job_delays(delays).catalog_conflicts(CatalogConflicts::Off).seed(7);
+        DsqlEmulator::builder().job_delays(DELAYS).catalog_conflicts(CatalogConflicts::Off).seed(7);
     let emulator = start(builder).await?;
     let mut client = Client::connect(&emulator).await;
     client.ok("CREATE TABLE t (id int PRIMARY KEY, v int)").await;
@@ -49,26 +51,27 @@ async fn is_valid(client: &mut Client, index: &str) -> String {
 
 #[tokio::test]
 async fn the_row_of_a_job_has_no_update_time_until_its_status_changes() {
-    let delays = JobDelays { start: Duration::from_secs(5), ..JobDelays::default() };
-    let Some(emulator) = start(DsqlEmulator::builder().job_delays(delays)).await else { return };
-    let mut client = Client::connect(&emulator).await;
-    client.ok("CREATE TABLE t (id int PRIMARY KEY, v int)").await;
+    let Some((emulator, mut client)) = emulator().await else { return };
+    emulator.faults().hold_jobs();
     let id = job(&mut client, "CREATE INDEX ASYNC v ON t (v)").await;
     let row = format!(
         "SELECT concat_ws(' ', status, update_time IS NULL) FROM sys.jobs WHERE job_id = '{id}'"
     );
     assert_eq!(client.value(&row).await, "submitted t");
+    emulator.faults().release_jobs();
     assert_eq!(wait(&mut client, &id).await, "t");
     assert_eq!(client.value(&row).await, "completed f");
 }
 
 #[tokio::test]
 async fn an_index_is_invalid_until_its_job_has_ended() {
-    let Some((_emulator, mut client)) = emulator(Duration::from_millis(500)).await else { return };
+    let Some((emulator, mut client)) = emulator().await else { return };
+    emulator.faults().hold_jobs();
     let id = job(&mut client, "CREATE UNIQUE INDEX ASYNC v ON t (v)").await;
     assert_eq!(is_valid(&mut client, "v").await, "f");
     let early = client.refused("ALTER TABLE t ADD CONSTRAINT v UNIQUE USING INDEX v").await;
     assert_eq!(pair(&early), ("55000", "index \"v\" is not valid"));
+    emulator.faults().release_jobs();
     assert_eq!(wait(&mut client, &id).await, "t");
     assert_eq!(is_valid(&mut client, "v").await, "t");
     assert_eq!(state(&mut client, &id).await, "completed INDEX_BUILD public.v");
@@ -79,7 +82,7 @@ async fn an_index_is_invalid_until_its_job_has_ended() {
 
 #[tokio::test]
 async fn a_unique_build_over_duplicates_fails_and_its_index_stays_invalid() {
-    let Some((_emulator, mut client)) = emulator(Duration::ZERO).await else { return };
+    let Some((_emulator, mut client)) = emulator().await else { return };
     client.ok("INSERT INTO t VALUES (1, 1), (2, 1), (3, 3)").await;
     let id = job(&mut client, "CREATE UNIQUE INDEX ASYNC v ON t (v)").await;
     assert_eq!(wait(&mut client, &id).await, "f");
@@ -99,7 +102,7 @@ async fn a_unique_build_over_duplicates_fails_and_its_index_stays_invalid() {
 
 #[tokio::test]
 async fn a_constraint_is_validated_or_the_job_has_the_reason() {
-    let Some((_emulator, mut client)) = emulator(Duration::ZERO).await else { return };
+    let Some((_emulator, mut client)) = emulator().await else { return };
     client.ok("INSERT INTO t VALUES (1, -1)").await;
     client.ok("ALTER TABLE t ADD CONSTRAINT positive CHECK (v > 0) NOT VALID").await;
     let validate = "ALTER TABLE ASYNC t VALIDATE CONSTRAINT positive";
@@ -118,7 +121,7 @@ async fn a_constraint_is_validated_or_the_job_has_the_reason() {
 
 #[tokio::test]
 async fn validation_checks_owner_and_kind_and_survives_renames() {
-    let Some((emulator, mut client)) = emulator(Duration::from_millis(300)).await else { return };
+    let Some((emulator, mut client)) = emulator().await else { return };
     client.ok("ALTER TABLE t ADD CONSTRAINT positive CHECK (v > 0) NOT VALID").await;
     for (constraint, code, message) in [
         (
@@ -142,16 +145,18 @@ async fn validation_checks_owner_and_kind_and_survives_renames() {
     let refused = stranger.refused(grant).await;
     assert_eq!(pair(&refused), ("42501", "permission denied to grant IAM trust with role admin"));
 
+    emulator.faults().hold_jobs();
     let id = job(&mut client, validate).await;
     client.ok("ALTER TABLE t RENAME TO u").await;
     client.ok("ALTER TABLE u RENAME CONSTRAINT positive TO above_zero").await;
+    emulator.faults().release_jobs();
     assert_eq!(wait(&mut client, &id).await, "t");
     assert_eq!(state(&mut client, &id).await, "completed VALIDATE_CONSTRAINT public.t");
 }
 
 #[tokio::test]
 async fn a_job_starts_only_if_its_transaction_commits() {
-    let Some((_emulator, mut client)) = emulator(Duration::ZERO).await else { return };
+    let Some((_emulator, mut client)) = emulator().await else { return };
     client.ok("BEGIN").await;
     let id = job(&mut client, "CREATE INDEX ASYNC v ON t (v)").await;
     client.ok("ROLLBACK").await;
@@ -165,17 +170,18 @@ async fn a_job_starts_only_if_its_transaction_commits() {
 
 #[tokio::test]
 async fn the_end_of_a_job_is_a_change_for_sessions_that_are_older_than_it() {
-    let delays = JobDelays { start: Duration::ZERO, ..JobDelays::default() };
-    let Some(emulator) = start(strict().job_delays(delays)).await else { return };
+    let Some(emulator) = start(strict().job_delays(DELAYS)).await else { return };
     let mut client = Client::connect(&emulator).await;
     let mut silent = Client::connect(&emulator).await;
     let mut other = Client::connect(&emulator).await;
     other.ok("SELECT 1").await;
     client.ok("CREATE TABLE t (id int PRIMARY KEY, v int)").await;
+    emulator.faults().hold_jobs();
     let id = job(&mut client, "CREATE INDEX ASYNC ON t (v)").await;
     assert_eq!(pair(&other.refused("SELECT 1").await), CATALOG_CONFLICT);
     let mut later = Client::connect(&emulator).await;
     assert_eq!(later.value("SELECT 1").await, "1");
+    emulator.faults().release_jobs();
     // Its own session gets no conflict, nor do sessions that had not read the catalog before.
     assert_eq!(wait(&mut client, &id).await, "t");
     assert_eq!(client.value("SELECT 1").await, "1");
