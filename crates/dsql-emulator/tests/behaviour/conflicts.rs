@@ -10,7 +10,7 @@ use crate::support::{CONFLICT, Client, Observation, pair, start_default};
 
 /// A statement that is answered within this time has not waited: no transaction here ends before
 /// both have their answers.
-const NO_WAIT: Duration = Duration::from_secs(10);
+const NO_WAIT: Duration = Duration::from_secs(60);
 
 const SCHEMA: [&str; 3] = [
     "CREATE TABLE p (id int PRIMARY KEY, k int UNIQUE, v int DEFAULT 0)",
