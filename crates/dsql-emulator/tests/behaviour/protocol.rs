@@ -231,7 +231,7 @@ async fn a_simple_query_has_no_parameters() {
 
 /// The next message; the test fails if none arrives in time.
 async fn promptly(client: &mut Client, what: &str) -> Message {
-    let next = tokio::time::timeout(Duration::from_secs(20), client.next()).await;
+    let next = tokio::time::timeout(Duration::from_secs(60), client.next()).await;
     next.unwrap_or_else(|_| panic!("{what}: no message arrives")).expect("an open connection")
 }
 
@@ -306,11 +306,20 @@ async fn a_flush_takes_a_round_trip_and_an_error_shares_that_of_its_sync() {
     assert_eq!(promptly(&mut client, "Flush").await.tag(), tag::PARSE_COMPLETE);
     let flushed = begin.elapsed();
     assert!(flushed >= round_trip, "{flushed:?}");
-    let begin = Instant::now();
-    let answer = client.exchange(&[parse("SELECT nothing"), wire::sync()]).await.unwrap();
-    assert_eq!(tags(&answer), "EZ");
-    let failed = begin.elapsed();
-    assert!((round_trip..2 * round_trip).contains(&failed), "{failed:?}");
+    // On a busy machine an answer may be late, but not each time.
+    let mut shortest = Duration::MAX;
+    for _ in 0..20 {
+        let begin = Instant::now();
+        let answer = client.exchange(&[parse("SELECT nothing"), wire::sync()]).await.unwrap();
+        assert_eq!(tags(&answer), "EZ");
+        let failed = begin.elapsed();
+        assert!(failed >= round_trip, "{failed:?}");
+        shortest = shortest.min(failed);
+        if shortest < 2 * round_trip {
+            return;
+        }
+    }
+    panic!("two round trips: {shortest:?}");
 }
 
 /// The settings that an answer reports.
