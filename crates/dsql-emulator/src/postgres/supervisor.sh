@@ -27,10 +27,9 @@ stop() {
 finish() {
 	trap '' TERM
 	[ -z "$watcher" ] || kill "$watcher" 2>/dev/null
-	[ -z "$server" ] || {
-		stop &
-		wait "$server"
-	}
+	[ -z "$server" ] || { stop & }
+	# For the server, and for the processes that run this script: none is left when it has ended.
+	wait 2>/dev/null
 	rm -rf "$directory"
 }
 
