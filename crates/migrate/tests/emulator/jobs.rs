@@ -3,10 +3,15 @@
 use std::time::{Duration, Instant};
 
 use dsql_emulator::JobDelays;
-use temporal_dsql_migrate::MigrateError;
+use temporal_dsql_migrate::{
+    DEFAULT_DATABASE, MigrateError, Migrator, Progress, ProgressObserver, Report,
+};
 use temporal_dsql_testkit::ScratchCluster;
+use tokio::sync::Notify;
 
-use crate::{Command, JOBS, V1_0, V1_1, assert_at, at, chain, connect, history};
+use crate::{
+    Command, JOBS, V1_0, V1_1, assert_at, at, chain, connect, embedded, history, quick, timeouts,
+};
 
 #[tokio::test]
 async fn a_setup_ends_when_every_index_is_valid() {
@@ -24,19 +29,38 @@ async fn a_setup_ends_when_every_index_is_valid() {
     );
 }
 
+async fn setup(
+    cluster: &ScratchCluster,
+    observer: &dyn ProgressObserver,
+) -> Result<Report, MigrateError> {
+    let mut database = connect(cluster).await;
+    let mut migrator =
+        Migrator::new(embedded(), &mut database, DEFAULT_DATABASE, timeouts(), observer);
+    let plan = Command::Setup(V1_0).plan(&mut migrator).await?;
+    migrator.apply(&plan).await
+}
+
 #[tokio::test]
 async fn a_running_build_of_an_earlier_run_is_waited_for_and_not_restarted() {
-    let delays = JobDelays { work: Duration::from_secs(1), ..JOBS };
-    let Some(cluster) = ScratchCluster::create(|builder| builder.job_delays(delays)).await else {
-        return;
+    let Some(cluster) = ScratchCluster::create(quick).await else { return };
+    cluster.faults().hold_jobs();
+    let waits = Notify::new();
+    let observer = |progress: Progress<'_>| {
+        if matches!(progress, Progress::Waiting { .. }) {
+            waits.notify_one();
+        }
     };
-    let mut database = connect(&cluster).await;
-    let abandoned = tokio::time::timeout(Duration::from_millis(700), async {
-        Command::Setup(V1_0).run(&mut database).await.map(|_| ())
-    });
-    // The timeout cancels it while it waits for the first index, or before.
-    abandoned.await.unwrap_err();
-    Command::Setup(V1_0).run(&mut connect(&cluster).await).await.unwrap();
+    tokio::select! {
+        ended = setup(&cluster, &observer) => panic!("it did not wait: {ended:?}"),
+        () = waits.notified() => {}
+    }
+    // The builds end only if the second run waits for one.
+    let observer = |progress: Progress<'_>| {
+        if matches!(progress, Progress::Waiting { .. }) {
+            cluster.faults().release_jobs();
+        }
+    };
+    setup(&cluster, &observer).await.unwrap();
     assert_at(&cluster, V1_0, &["0 > 1.0"]).await;
     let jobs = cluster.query("SELECT object_name FROM sys.jobs").await.unwrap();
     assert_eq!(jobs.len(), 7, "{jobs:?}");
