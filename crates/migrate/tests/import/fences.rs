@@ -1,8 +1,10 @@
 //! A fence keeps the Go server's statements from writing, and nothing else.
 
+use std::{sync::mpsc, time::Duration};
+
 use sqlx::{Connection, PgConnection};
 use temporal_dsql_migrate::import::{Fence, FenceReport, FenceState, ImportError};
-use temporal_dsql_testkit::ScratchDatabase;
+use temporal_dsql_testkit::{FaultProxy, HookAction, ScratchDatabase, When, WireFault};
 
 use crate::{assert_recorded, first_rows, import, open, settings, source, target};
 
@@ -102,8 +104,12 @@ async fn a_write_that_has_begun_before_the_fence_ends_first() {
     sqlx::query(lock).execute(&mut connection).await.unwrap();
     let fencing = fence(&source, true);
     tokio::pin!(fencing);
-    let wait = std::time::Duration::from_millis(300);
-    assert!(tokio::time::timeout(wait, &mut fencing).await.is_err(), "the fence did not wait");
+    let waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
+                   AND wait_event_type = 'Lock' AND query LIKE '%UPDATE shards%'";
+    while source.query(waiting).await.unwrap().is_empty() {
+        let moment = Duration::from_millis(10);
+        assert!(tokio::time::timeout(moment, &mut fencing).await.is_err(), "it did not wait");
+    }
     let update = "UPDATE executions SET db_record_version = 99 WHERE shard_id = 1";
     sqlx::query(update).execute(&mut connection).await.unwrap();
     commit(&mut connection).await;
@@ -111,18 +117,34 @@ async fn a_write_that_has_begun_before_the_fence_ends_first() {
     assert!(!write_as_owner(&source, 1, 1).await);
 }
 
+/// A proxy before `target` that holds a chunk of an import until the sender is dropped.
+fn held_chunk(target: &ScratchDatabase) -> (FaultProxy, mpsc::Sender<()>) {
+    let (release, released) = mpsc::channel();
+    let proxy = FaultProxy::start(target.addr().unwrap()).unwrap();
+    let hold = move || {
+        // Nothing is sent.
+        let _ = released.recv();
+        HookAction::Continue
+    };
+    let insert = r#"INSERT INTO "history_node""#.to_owned();
+    proxy.inject(When::Executing(insert), WireFault::before(hold));
+    (proxy, release)
+}
+
 #[tokio::test]
 async fn a_server_that_writes_during_an_import_makes_it_not_count() {
     let Some(source) = source().await else { return };
     let target = target().await;
+    let (proxy, release) = held_chunk(&target);
     // Without a fence, a server takes a shard after the snapshot.
     let observed = settings();
     let progress = observed.progress.clone();
     let server = async {
         first_rows(&progress).await;
         assert!(take_shard(&source, 3, 1, 2).await);
+        drop(release);
     };
-    let (from, to) = (source.url(), target.url());
+    let (from, to) = (source.url(), target.url_via(proxy.addr()));
     let (report, ()) = tokio::join!(import(&from, &to, observed), server);
     let report = report.unwrap();
     assert!(!report.is_exact(), "{report}");
@@ -137,6 +159,7 @@ async fn a_server_that_is_started_during_an_import_makes_it_not_count() {
     let Some(source) = source().await else { return };
     let target = target().await;
     fence(&source, true).await;
+    let (proxy, release) = held_chunk(&target);
     let settings = settings();
     let progress = settings.progress.clone();
     let server = async {
@@ -145,8 +168,9 @@ async fn a_server_that_is_started_during_an_import_makes_it_not_count() {
         let beat = "UPDATE cluster_membership SET last_heartbeat = now() AT TIME ZONE 'UTC' \
                     WHERE role = 1";
         source.execute(beat).await.unwrap();
+        drop(release);
     };
-    let (from, to) = (source.url(), target.url());
+    let (from, to) = (source.url(), target.url_via(proxy.addr()));
     let (report, ()) = tokio::join!(import(&from, &to, settings), server);
     let report = report.unwrap();
     let [objection] = &report.objections[..] else { panic!("{report}") };
