@@ -11,7 +11,7 @@ use std::{
 
 use crate::support::{
     Tool, blocking,
-    examined::{CHECKS, examine},
+    examined::{CHECKS, NO_ANSWER, examine, examine_once},
     newest,
 };
 use dsql_emulator::{CommitFault, Refusal};
@@ -230,12 +230,12 @@ fn a_server_that_never_answers_fails_at_the_deadline() {
     let port = listener.local_addr().unwrap().port();
     let held = thread::spawn(move || listener.accept().unwrap());
     let start = Instant::now();
-    let examined = examine(&at_port("127.0.0.1", port), &[]);
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    let examined = examine_once(&at_port("127.0.0.1", port), &[]);
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     drop(held.join().unwrap());
     assert_eq!(examined.code, 1);
     examined.is("tcp", "ok", &[]);
-    examined.is("tls", "failed", &["no answer within 5 s"]);
+    examined.is("tls", "failed", &[NO_ANSWER]);
     examined.skips(&["login", "schema", "writes"]);
 }
 
@@ -243,13 +243,15 @@ fn a_server_that_never_answers_fails_at_the_deadline() {
 fn a_server_of_another_protocol_is_recognised() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let answering = thread::spawn(move || {
-        let (mut client, _) = listener.accept().unwrap();
-        client.read_exact(&mut [0; 8]).unwrap();
-        client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            // A run that was late has gone.
+            let _ = client.read_exact(&mut [0; 8]);
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
     });
     let examined = examine(&at_port("127.0.0.1", port), &[]);
-    answering.join().unwrap();
     examined.is("tls", "failed", &["does not speak PostgreSQL's protocol", "port"]);
 }
 

@@ -300,8 +300,8 @@ fn interrupt(source: &ScratchDatabase, signal: rustix::process::Signal, code: i3
         loop {
             if let Some(id) = *victim.lock().unwrap() {
                 rustix::process::kill_process(id, signal).unwrap();
-                // Until the handler has run.
-                std::thread::sleep(Duration::from_millis(200));
+                // Until the handler has run. The tool waits ten seconds for the chunk.
+                std::thread::sleep(Duration::from_secs(3));
                 return HookAction::Continue;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -349,7 +349,7 @@ fn interrupt_fence(source: &ScratchDatabase, signal: rustix::process::Signal, co
         let child = Tool::nowhere().spawn(&["fence-source", "--from", &from, "--yes"]);
         let start = Instant::now();
         while source.query(waiting).await.unwrap().is_empty() {
-            assert!(start.elapsed() < Duration::from_secs(30), "the fence does not wait");
+            assert!(start.elapsed() < Duration::from_secs(60), "the fence does not wait");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let process = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();

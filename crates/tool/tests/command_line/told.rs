@@ -1,30 +1,18 @@
 //! What a run says while it waits, and how signals end it.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::support::{Run, Tool};
+use crate::support::{Run, Tool, read_until};
 use rustix::process::{Pid, Signal, kill_process};
 use temporal_dsql_testkit::{FaultProxy, HookAction, ScratchDatabase, When, WireFault};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Reads standard error of `child` up to a line with `text`, and returns what was read.
-fn read_until(stderr: &mut impl BufRead, text: &str) -> String {
-    let mut read = String::new();
-    loop {
-        let start = read.len();
-        assert_ne!(stderr.read_line(&mut read).unwrap(), 0, "`{text}` is not in: {read}");
-        if read[start..].contains(text) {
-            return read;
-        }
-    }
-}
 
 /// The exit code of `child`, and the rest of its standard error.
 fn end(mut child: Child, stderr: &mut impl Read) -> (Option<i32>, String) {
@@ -138,7 +126,7 @@ async fn a_lock_is_told_with_its_holder_and_an_interrupt_cancels_the_statement_o
     let Some(database) = ScratchDatabase::create().await else { return };
     let tool = Tool::new(&database);
     tool.ok(&["setup-schema"]);
-    let holder = database.query("SELECT pg_sleep(30), count(*) FROM current_chasm_executions");
+    let holder = database.query("SELECT pg_sleep(600), count(*) FROM current_chasm_executions");
     let active = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                   AND state = 'active' AND query LIKE '%chasm_executions%' \
                   AND query NOT LIKE '%pg_stat_activity%'";

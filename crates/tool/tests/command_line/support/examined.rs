@@ -60,9 +60,24 @@ impl Examined {
     }
 }
 
-/// Runs `doctor` and checks what holds for every run.
+/// What a check of the network says when it has waited to its deadline.
+pub const NO_ANSWER: &str = "no answer within 5 s";
+
+/// Runs `doctor` and checks what holds for every run. A machine that stood still for the seconds of a
+/// deadline gets a second run.
 #[track_caller]
 pub fn examine(tool: &Tool, arguments: &[&str]) -> Examined {
+    let examined = examine_once(tool, arguments);
+    let mut details = examined.checks.values().filter_map(|check| check["detail"].as_str());
+    if details.any(|detail| detail.contains(NO_ANSWER)) {
+        return examine_once(tool, arguments);
+    }
+    examined
+}
+
+/// The same for a server that does not answer.
+#[track_caller]
+pub fn examine_once(tool: &Tool, arguments: &[&str]) -> Examined {
     let run = tool.run(&[&["doctor", "--output", "json"], arguments].concat());
     for secret in SECRETS {
         assert!(!run.out.contains(secret) && !run.err.contains(secret), "{}{}", run.out, run.err);

@@ -5,6 +5,7 @@ pub mod examined;
 use std::{
     ffi::OsString,
     fs,
+    io::BufRead,
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -129,6 +130,18 @@ impl From<Output> for Run {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// Reads the standard error of a run up to a line with `text`, and returns what was read.
+pub fn read_until(stderr: &mut impl BufRead, text: &str) -> String {
+    let mut read = String::new();
+    loop {
+        let start = read.len();
+        assert_ne!(stderr.read_line(&mut read).unwrap(), 0, "`{text}` is not in: {read}");
+        if read[start..].contains(text) {
+            return read;
         }
     }
 }
