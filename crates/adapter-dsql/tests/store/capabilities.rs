@@ -1,14 +1,11 @@
 //! The detection of the server's capabilities, and the statements that a store sends accordingly.
 
-use std::{
-    error::Error as _,
-    time::{Duration, Instant},
-};
+use std::error::Error as _;
 
 use crate::support::{
-    OWNER, blob,
+    OWNER, PATIENT, blob,
     cluster::{self, credentials},
-    set_up, shard,
+    set_up, shard, wait_until,
 };
 use temporal_dsql_domain::{ImmediateQueue, ImmediateTask, Tasks};
 use temporal_dsql_ports::{Attempt, Cause, RetryPolicy, Store, StoreError};
@@ -186,7 +183,7 @@ async fn a_connection_that_breaks_during_the_probe_is_replaced_and_the_probe_rep
         [(WriteForm::Auto, WHOLE_WRITE, true), (WriteForm::StatementPerTable, LOCK, false)]
     {
         let mut config = config(&database, &proxy);
-        config.retry = RetryPolicy::default();
+        config.retry = PATIENT;
         config.write_form = form;
         proxy.inject(When::Matching(text.into()), WireFault::LostAnswer);
         let store = connect(&config).await.unwrap();
@@ -295,14 +292,8 @@ async fn probes_write_nothing() {
     let written = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables \
                    WHERE relname NOT IN ('schema_version', 'schema_update_history', \
                    'namespace_metadata')";
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let counted = loop {
-        let counted = database.query(written).await.unwrap()[0][0].clone();
-        if counted.as_deref() != Some("0") {
-            break counted;
-        }
-        assert!(Instant::now() < deadline, "the session's end was never counted");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    assert_eq!(counted.as_deref(), Some("1"));
+    let counted = async || database.query(written).await.unwrap()[0][0].clone();
+    let is_counted = async || counted().await.as_deref() != Some("0");
+    wait_until("the session's end was never counted", is_counted).await;
+    assert_eq!(counted().await.as_deref(), Some("1"));
 }

@@ -1,21 +1,19 @@
 //! The fence of a write that is one statement, on PostgreSQL, where row locks enforce it: a write and
 //! a takeover, in both orders, and statements that arrive late.
 
-use std::{
-    sync::{Arc, mpsc},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, mpsc};
 
 use crate::support::{
-    database_with_proxy,
+    PATIENCE, PATIENT, database_with_proxy,
     operations::{
         GuardedWrite, KINDS, TAKEOVER_METHODS, assert_ownership_lost, numbers, take_over,
     },
     recorder::Recorded,
+    sessions_wait_for_locks,
 };
 use sqlx::{Connection, Executor, PgConnection};
 use temporal_dsql_domain::ShardId;
-use temporal_dsql_ports::{Outcome, RetryPolicy};
+use temporal_dsql_ports::Outcome;
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::Owner;
 use temporal_dsql_testkit::{HookAction, ScratchDatabase, When, WireFault};
@@ -35,17 +33,6 @@ async fn store_at(database: &ScratchDatabase, addr: std::net::SocketAddr) -> Dsq
 /// What is stored in the shard of a write.
 async fn stored(database: &ScratchDatabase, write: &GuardedWrite) -> [i64; 5] {
     numbers(&database.query(&write.contents_query()).await.unwrap())
-}
-
-/// Waits until this many sessions wait for a lock.
-async fn wait_for_waiting(database: &ScratchDatabase, sessions: usize) {
-    let waiting = "SELECT pid FROM pg_stat_activity \
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while database.query(waiting).await.unwrap().len() < sessions {
-        assert!(Instant::now() < deadline, "no session waits");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// The takeover holds its lock when the write comes, and commits while the write waits.
@@ -78,7 +65,7 @@ async fn a_write_that_waits_for_a_takeover_is_refused_and_writes_nothing() {
             has_arrived.await.unwrap();
             let (spawned_write, by) = (write.clone(), Arc::clone(&store));
             let running_write = tokio::spawn(async move { spawned_write.execute_on(&by).await });
-            wait_for_waiting(&database, 1).await;
+            sessions_wait_for_locks(&database, 1).await;
             release.send(()).unwrap();
 
             takeover.await.unwrap().unwrap();
@@ -112,10 +99,10 @@ async fn a_takeover_waits_for_a_write_that_has_locked_the_shard_and_does_not_und
             other.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(insert))).await.unwrap();
             let (spawned_write, by) = (write.clone(), Arc::clone(&store));
             let running_write = tokio::spawn(async move { spawned_write.execute_on(&by).await });
-            wait_for_waiting(&database, 1).await;
+            sessions_wait_for_locks(&database, 1).await;
             let taking = Arc::clone(&store);
             let takeover = tokio::spawn(async move { take_over(&taking, owner, method).await });
-            wait_for_waiting(&database, 2).await;
+            sessions_wait_for_locks(&database, 2).await;
             other.execute(sqlx::raw_sql("ROLLBACK")).await.unwrap();
 
             running_write.await.unwrap().unwrap();
@@ -146,9 +133,8 @@ async fn a_write_does_not_wait_for_another_write_of_its_shard() {
     other.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(insert))).await.unwrap();
     let (spawned_write, by) = (first.clone(), Arc::clone(&store));
     let running_write = tokio::spawn(async move { spawned_write.execute_on(&by).await });
-    wait_for_waiting(&database, 1).await;
-    let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, second.execute_on(&store)).await.expect("no wait").unwrap();
+    sessions_wait_for_locks(&database, 1).await;
+    tokio::time::timeout(PATIENCE, second.execute_on(&store)).await.expect("no wait").unwrap();
     assert_eq!(stored(&database, &first).await, second.applied_to(before), "the first waits");
     other.execute(sqlx::raw_sql("ROLLBACK")).await.unwrap();
     running_write.await.unwrap().unwrap();
@@ -161,7 +147,7 @@ async fn a_write_does_not_wait_for_another_write_of_its_shard() {
 async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeover() {
     let Some((database, _proxy)) = database_with_proxy().await else { return };
     let server = database.addr().unwrap();
-    let other = crate::support::open(&database, server, RetryPolicy::default()).await;
+    let other = crate::support::open(&database, server, PATIENT).await;
     let config = crate::support::config(&database, server);
     let ask = async |write: &GuardedWrite| stored(&database, write).await;
     crate::support::late::applied_once_and_never_after_a_takeover(

@@ -1,10 +1,12 @@
 //! Opening a store: the refusals and their errors.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::{config, execution};
+use crate::support::{
+    PATIENCE, PATIENT, config, execution, recorder::Recorded, until_ok, wait_until,
+};
 use temporal_dsql_client::open_connection;
-use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreError};
+use temporal_dsql_ports::{Outcome, Store, StoreError};
 use temporal_dsql_store::{
     Config, ConnectError, Connector, ErrorChain, OpenError, WriteForm, connect,
 };
@@ -59,16 +61,16 @@ async fn an_unreachable_host_is_named_with_its_port() {
     assert_eq!(error.outcome(), Outcome::NotApplied);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn opening_times_out_if_the_server_never_answers() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = Config::new("127.0.0.1");
     config.engine = Some(temporal_dsql_domain::Engine::Postgres);
     config.port = listener.local_addr().unwrap().port();
-    config.connect_timeout = Duration::from_millis(200);
-    let start = Instant::now();
+    let start = tokio::time::Instant::now();
     let error = refusal(&config).await;
-    assert!(start.elapsed() < Duration::from_secs(5));
+    let overtime = start.elapsed() - config.connect_timeout;
+    assert!(overtime < Duration::from_secs(1), "{overtime:?}");
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
 }
 
@@ -105,7 +107,7 @@ async fn a_role_without_rights_is_unauthorized_and_a_missing_schema_unsupported(
         return;
     };
     let addr = database.addr().unwrap();
-    let store = crate::support::open(&database, addr, RetryPolicy::default()).await;
+    let store = crate::support::open(&database, addr, PATIENT).await;
     let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
     assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");
     assert!(ErrorChain(&error).to_string().contains("schema"), "{}", ErrorChain(&error));
@@ -143,6 +145,8 @@ async fn a_role_without_rights_is_unauthorized_and_a_missing_schema_unsupported(
 
 #[tokio::test]
 async fn a_connection_that_a_full_server_refuses_is_retried() {
+    let recorded = Recorded::default();
+    let _recorder = metrics::set_default_local_recorder(&recorded);
     let Some(database) = ScratchDatabase::create().await else {
         return;
     };
@@ -152,18 +156,19 @@ async fn a_connection_that_a_full_server_refuses_is_retried() {
     let mut config = config(&database, database.addr().unwrap());
     config.user = role.clone();
     config.password = Some("right".into());
+    config.pool.acquire_timeout = PATIENCE;
     let first = open_connection(&Connector::new(&config, None).unwrap()).await.unwrap();
     let error = refusal(&config).await;
     assert!(error.is_busy(), "{error:?}");
     let opening = tokio::spawn(async move { connect(&config, None).await.map(drop) });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let refused = [("operation", "Connect"), ("error_class", "connection_limit")];
+    let refusals = || recorded.total("dsql_tx_error_class_total", &refused);
+    wait_until("no connection is refused", async || refusals() > 0).await;
     assert!(!opening.is_finished(), "it waits instead of failing");
     sqlx::Connection::close(first).await.unwrap();
     opening.await.unwrap().unwrap();
     // The store is dropped; its connection may close a moment later.
-    while database.execute(&format!("DROP ROLE {role}")).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_ok(async || database.execute(&format!("DROP ROLE {role}")).await).await;
 }
 
 #[tokio::test]
@@ -173,7 +178,7 @@ async fn connections_that_broke_are_replaced_one_by_one() {
     };
     crate::support::set_up(&database).await;
     let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
-    let store = crate::support::open(&database, proxy.addr(), RetryPolicy::default()).await;
+    let store = crate::support::open(&database, proxy.addr(), PATIENT).await;
     for _ in 0..3 {
         store.session().select_from_executions(&execution().filter()).await.unwrap();
         proxy.cut();
@@ -200,19 +205,13 @@ async fn a_connection_is_retired_at_its_age_and_the_reserve_is_refilled() {
         pids.sort();
         pids
     };
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while sessions().await.len() < 3 {
-        assert!(Instant::now() < deadline, "the reserve was never filled");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    wait_until("the reserve was never filled", async || sessions().await.len() >= 3).await;
     let first = sessions().await;
-    while sessions().await.iter().any(|pid| first.contains(pid)) {
-        assert!(Instant::now() < deadline, "a connection outlived its age");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    wait_until("a connection outlived its age", async || {
+        !sessions().await.iter().any(|pid| first.contains(pid))
+    })
+    .await;
     drop(store);
-    while !sessions().await.is_empty() {
-        assert!(Instant::now() < deadline, "a closed store left connections behind");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let are_closed = async || sessions().await.is_empty();
+    wait_until("a closed store left connections behind", are_closed).await;
 }

@@ -1,11 +1,11 @@
 //! Lost answers that no later read resolves: the write returns an unknown outcome, whatever error
 //! follows, because a caller repeats a write that is reported as not applied.
 
-use crate::support::{OWNER, blob, current, execution, trace::Trace};
+use crate::support::{OWNER, PATIENT, blob, current, execution, trace::Trace};
 use temporal_dsql_domain::{
     ArchetypeId, DataBlob, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardsRow, Tasks,
 };
-use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError};
+use temporal_dsql_ports::{Attempt, Outcome, Store, StoreError};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::{
     CreateExecution, CreateMode, ExecutionStore, ShardStore, Snapshot, TaskStore,
@@ -89,8 +89,7 @@ async fn tasks_that_a_new_owner_may_have_completed_may_have_been_added() {
         };
         let shards = ShardStore::new(&store);
         // The next owner connects without the proxy.
-        let other =
-            crate::support::open(&database, database.addr().unwrap(), RetryPolicy::default()).await;
+        let other = crate::support::open(&database, database.addr().unwrap(), PATIENT).await;
         let runtime = tokio::runtime::Handle::current();
         proxy.inject(
             When::AnyCommit,

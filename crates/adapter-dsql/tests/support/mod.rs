@@ -11,7 +11,11 @@ pub mod recorder;
 pub mod relay;
 pub mod trace;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    fmt::Debug,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use sqlx::postgres::PgConnectOptions;
 use temporal_dsql_client::connector_with;
@@ -43,6 +47,50 @@ pub const END_SESSIONS: &str = "DO $$ BEGIN LOOP \
 /// Restores the row of the schema that stores write to.
 pub const RESTORE_SEED: &str = "UPDATE namespace_metadata SET notification_version = 1 \
                                 WHERE notification_version <> 1";
+
+/// The limit of a wait for an event that is certain to come.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The default policy with a longer deadline: on a busy machine, one attempt can take long.
+pub const PATIENT: RetryPolicy =
+    RetryPolicy::new(Duration::from_millis(20), Duration::from_secs(1), Duration::from_secs(120));
+
+const POLL: Duration = Duration::from_millis(10);
+
+/// Waits until `is_done` returns true.
+///
+/// # Panics
+/// It does not within [`PATIENCE`].
+pub async fn wait_until(what_if_not: &str, mut is_done: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !is_done().await {
+        assert!(start.elapsed() < PATIENCE, "{what_if_not}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Repeats `operation` until it succeeds.
+///
+/// # Panics
+/// It does not within [`PATIENCE`].
+pub async fn until_ok<T, E: Debug>(mut operation: impl AsyncFnMut() -> Result<T, E>) -> T {
+    let start = Instant::now();
+    loop {
+        match operation().await {
+            Ok(value) => return value,
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{error:?}"),
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Waits until this many sessions wait for a lock.
+pub async fn sessions_wait_for_locks(database: &ScratchDatabase, sessions: usize) {
+    let waiting = "SELECT pid FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let wait = async || database.query(waiting).await.unwrap().len() >= sessions;
+    wait_until("no session waits for a lock", wait).await;
+}
 
 /// Runs `future` for `time`, and then drops it.
 ///
@@ -98,7 +146,7 @@ async fn set_up_at(url: &str, timeouts: Timeouts) {
 /// The same, and a store on the database that is reached over the proxy.
 pub async fn store_with_proxy() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
     let (database, proxy) = database_with_proxy().await?;
-    let store = open(&database, proxy.addr(), RetryPolicy::default()).await;
+    let store = open(&database, proxy.addr(), PATIENT).await;
     Some((store, proxy, database))
 }
 
@@ -110,7 +158,8 @@ pub fn config(database: &ScratchDatabase, addr: SocketAddr) -> Config {
     config.database = database.name().into();
     config.engine = Some(Engine::Postgres);
     config.tls.mode = Some(temporal_dsql_store::TlsMode::Disable);
-    config.connect_timeout = Duration::from_secs(5);
+    config.connect_timeout = PATIENCE;
+    config.retry = PATIENT;
     config.pool.max_connections = 20;
     config.pool.min_connections = 0;
     config.pool.connection_rate = 1_000;

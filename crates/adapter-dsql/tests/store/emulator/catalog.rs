@@ -5,9 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
-use temporal_dsql_ports::{RetryPolicy, Store, StoreExt};
+use temporal_dsql_ports::{Store, StoreExt};
 
 use crate::support::{
+    PATIENT,
     cluster::{cluster, open},
     execution,
 };
@@ -17,7 +18,7 @@ async fn no_update_is_lost_while_asynchronous_index_builds_finish() {
     const WRITERS: usize = 4;
     const INDEXES: usize = 5;
     let Some(cluster) = cluster(|builder| builder).await else { return };
-    let store = Arc::new(open(&cluster, RetryPolicy::default()).await);
+    let store = Arc::new(open(&cluster, PATIENT).await);
     let (attempts, is_over) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
     let mut writers = Vec::new();
     for _ in 0..WRITERS {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use dsql_emulator::{CommitFault, CommitRates};
 use temporal_dsql_domain::ArchetypeId;
-use temporal_dsql_ports::{Outcome, RetryPolicy, Store, StoreExt};
+use temporal_dsql_ports::{Outcome, Store, StoreExt};
 
 use crate::support::{
+    PATIENT,
     cluster::{cluster, open},
     current,
 };
@@ -14,7 +15,7 @@ use crate::support::{
 #[tokio::test]
 async fn an_autocommit_write_whose_answer_is_lost_is_not_sent_again() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
-    let store = open(&cluster, RetryPolicy::default()).await;
+    let store = open(&cluster, PATIENT).await;
     for (applied, archetype) in [(true, ArchetypeId::WORKFLOW), (false, ArchetypeId::SCHEDULER)] {
         let row = current(archetype);
         cluster.faults().at_commit(CommitFault::LostAnswer { applied }, 1);
@@ -33,7 +34,7 @@ async fn counters_under_random_faults_are_exactly_what_was_acknowledged_or_may_h
     let Some(cluster) = cluster(|builder| builder).await else { return };
     let seed = fastrand::u64(..);
     println!("seed {seed}");
-    let store = Arc::new(open(&cluster, RetryPolicy::default()).await);
+    let store = Arc::new(open(&cluster, PATIENT).await);
     let rows: Vec<_> = (0..WRITERS)
         .map(|_| {
             let mut row = current(ArchetypeId::ACTIVITY);
