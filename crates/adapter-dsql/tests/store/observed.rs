@@ -1,15 +1,13 @@
 //! The observability of a store: spans, the log, and metrics.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::support::{
-    config, current, execution, give_up_after,
+    PATIENCE, config, current, execution, give_up_after,
     recorder::Recorded,
     store_with_proxy,
     trace::{Span, Trace},
+    wait_until,
 };
 use temporal_dsql_domain::{ArchetypeId, CurrentExecutionsRow};
 use temporal_dsql_ports::{
@@ -136,12 +134,7 @@ async fn the_rollback_of_a_dropped_transaction_is_inside_its_operation() {
         () = request.1.notified() => {}
         result = never => panic!("it ended: {result:?}"),
     }
-    let mut waited = 0;
-    while trace.count("done") < 3 {
-        waited += 1;
-        assert!(waited < 500, "never rolled back: {}", trace.text());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait_until("never rolled back", async || trace.count("done") >= 3).await;
     let operations = operations(&trace);
     let [(operation, statements)] = &operations[..] else { panic!("{operations:?}") };
     assert_eq!(operation.fields.get("db.operation.name"), "Never");
@@ -193,33 +186,39 @@ async fn callers_that_wait_for_a_connection_are_counted_once_each_with_and_witho
     let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
     let mut config = config(&database, proxy.addr());
     config.pool.max_connections = 1;
-    config.pool.acquire_timeout = Duration::from_secs(1);
     config.retry = RetryPolicy::NEVER;
-    let store = connect(&config, None).await.unwrap();
+    config.pool.acquire_timeout = Duration::from_millis(500);
+    let impatient = connect(&config, None).await.unwrap();
+    config.pool.acquire_timeout = PATIENCE;
+    let patient = connect(&config, None).await.unwrap();
+    // Of both stores.
     let waits = || recorded.total("dsql_pool_wait_total", &[]);
     let durations = || recorded.total("dsql_pool_wait_duration", &[]);
     let key = execution().filter();
-    store.session().select_from_executions(&key).await.unwrap();
+    for store in [&impatient, &patient] {
+        store.session().select_from_executions(&key).await.unwrap();
+    }
     assert_eq!((waits(), durations()), (0, 0), "a connection was free");
-    let holder = store.begin(Attempt::first("Hold")).await.unwrap();
-    let error = store.session().select_from_executions(&key).await.unwrap_err();
+    let _held = impatient.begin(Attempt::first("Hold")).await.unwrap();
+    let error = impatient.session().select_from_executions(&key).await.unwrap_err();
     assert_eq!((waits(), durations()), (1, 1), "without success");
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("all 1 are in use"), "{source}");
     let exhausted = [("error_class", "pool_exhausted")];
     assert_eq!(recorded.total("dsql_tx_error_class_total", &exhausted), 1);
-    let mut session = store.session();
+    let holder = patient.begin(Attempt::first("Hold")).await.unwrap();
+    let mut session = patient.session();
     let waiting = async { session.select_from_executions(&key).await.unwrap() };
     let releasing = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        wait_until("no caller waits", async || waits() == 2).await;
         holder.rollback().await.unwrap();
     };
     tokio::join!(waiting, releasing);
     assert_eq!((waits(), durations()), (2, 2), "with success");
-    let _holder = store.begin(Attempt::first("Hold")).await.unwrap();
-    let mut session = store.session();
-    let waiting = session.select_from_executions(&key);
-    give_up_after(Duration::from_millis(50), waiting).await;
+    let _held = patient.begin(Attempt::first("Hold")).await.unwrap();
+    let mut session = patient.session();
+    let begins = wait_until("no caller waits", async || waits() == 3);
+    give_up_after(begins, session.select_from_executions(&key)).await;
     assert_eq!((waits(), durations()), (3, 3), "with a caller that was dropped");
 }
 
@@ -244,12 +243,8 @@ async fn the_described_metrics_are_the_table_and_every_emitted_metric_is_in_it()
     proxy.inject(When::Commit, WireFault::LostAnswer);
     store.run("Change", &row, change).await.unwrap_err();
     // The keeper of the pool refills the reserve and sets the gauges.
-    let deadline = Instant::now() + Duration::from_secs(20);
     let names = || recorded.emitted().into_iter().map(|(name, ..)| name).collect::<BTreeSet<_>>();
-    while names().len() < 12 {
-        assert!(Instant::now() < deadline, "too few to mean anything: {:?}", names());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    wait_until("too few to mean anything", async || names().len() >= 12).await;
     for (name, kind, labels) in &recorded.emitted() {
         let metric = METRICS.iter().find(|metric| metric.name == name);
         let metric = metric.unwrap_or_else(|| panic!("`{name}` is not in the table"));

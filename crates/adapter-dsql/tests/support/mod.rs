@@ -84,6 +84,11 @@ pub async fn until_ok<T, E: Debug>(mut operation: impl AsyncFnMut() -> Result<T,
     }
 }
 
+/// Waits until the faults of `proxy` have happened: the request that a fault delays has arrived.
+pub async fn faults_have_happened(proxy: &FaultProxy) {
+    wait_until("a fault does not happen", async || proxy.pending_faults() == 0).await;
+}
+
 /// Waits until this many sessions wait for a lock.
 pub async fn sessions_wait_for_locks(database: &ScratchDatabase, sessions: usize) {
     let waiting = "SELECT pid FROM pg_stat_activity \
@@ -92,19 +97,39 @@ pub async fn sessions_wait_for_locks(database: &ScratchDatabase, sessions: usize
     wait_until("no session waits for a lock", wait).await;
 }
 
-/// Runs `future` for `time`, and then drops it.
+/// Runs `future` until `event` has occurred, and then drops it.
 ///
-/// The time counts if both have come to an end when this process runs again: on a busy machine that
-/// may be much later.
+/// The event counts if both have come to an end when this process runs again: on a busy machine
+/// that may be much later.
 ///
 /// # Panics
-/// The future completes within the time.
-pub async fn give_up_after(time: Duration, future: impl Future) {
+/// The future completes before the event.
+pub async fn give_up_after(event: impl Future<Output = ()>, future: impl Future) {
     tokio::select! {
         biased;
-        () = tokio::time::sleep(time) => {}
-        _ = future => panic!("it completed within {time:?}"),
+        () = event => {}
+        _ = future => panic!("it completed before the event"),
     }
+}
+
+/// Advances the clock of this runtime by `time`. Servers and proxies run on other clocks.
+pub async fn advance(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// Runs `operation`, and advances the clock of this runtime by `time` when `event` has occurred.
+pub async fn advance_after<T>(
+    event: impl Future<Output = ()>,
+    time: Duration,
+    operation: impl Future<Output = T>,
+) -> T {
+    let passing = async {
+        event.await;
+        advance(time).await;
+    };
+    tokio::join!(operation, passing).0
 }
 
 /// A database with the schema, and a proxy in front of it that counts round trips and injects
