@@ -3,16 +3,20 @@
 use std::{net::SocketAddr, time::Duration};
 
 use aws_credential_types::provider::SharedCredentialsProvider;
-use futures_util::future::join_all;
 use temporal_dsql_domain::ShardId;
 use temporal_dsql_ports::{Outcome, RetryPolicy, StoreError};
 use temporal_dsql_store::{Config, DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::Owner;
 
 use super::{
+    advance_after,
     operations::{GuardedWrite, KINDS, Kind, TAKEOVER_METHODS, assert_ownership_lost, take_over},
     relay::Relay,
 };
+
+/// The timeout of a statement. When the statement has arrived, the clock of its client advances by
+/// it.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The event between the client's timeout and the arrival of the statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,8 @@ enum BeforeDelivery {
 
 /// Sends each kind of write to `server` over a relay, which delays its statement until the client has
 /// timed out. `other` connects without the relay, and `stored` runs the query of a write.
+///
+/// One write after the other: the clock on which a client times out is that of all of them.
 pub async fn applied_once_and_never_after_a_takeover(
     server: SocketAddr,
     config: &Config,
@@ -33,14 +39,12 @@ pub async fn applied_once_and_never_after_a_takeover(
     other: &DsqlStore,
     stored: impl AsyncFn(&GuardedWrite) -> [i64; 5],
 ) {
-    // At the same time: the clients mostly wait for their timeouts.
-    let kinds = (1..).zip(KINDS).map(async |(number, kind)| {
+    for (number, kind) in (1..).zip(KINDS) {
         let mut relay = Relay::start(server).await;
         let mut config = config.clone();
         config.port = relay.addr().port();
         config.write_form = WriteForm::OneStatement;
-        // Long enough to connect on a busy machine.
-        config.statement_timeout = Duration::from_secs(2);
+        config.statement_timeout = TIMEOUT;
         config.retry = RetryPolicy::NEVER;
         let taken_over = TAKEOVER_METHODS.map(BeforeDelivery::TakenOver);
         let cases =
@@ -50,8 +54,7 @@ pub async fn applied_once_and_never_after_a_takeover(
             let store = connect(&config, credentials.clone()).await.unwrap();
             send_late(&mut relay, store, other, &stored, owner, kind, before_delivery).await;
         }
-    });
-    join_all(kinds).await;
+    }
 }
 
 /// Sends one write over `relay` with `store`.
@@ -70,7 +73,8 @@ async fn send_late(
     // The statement is prepared on the connection, so that one message contains the whole write.
     warm(&store, owner).await;
     relay.delay_next();
-    let error = write.execute_on(&store).await.unwrap_err();
+    let sent = advance_after(relay.has_arrived(), TIMEOUT, write.execute_on(&store)).await;
+    let error = sent.unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown, "{what}: {error:?}");
     store.close();
     let delayed = relay.delayed_message().await;

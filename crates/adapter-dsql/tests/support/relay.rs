@@ -8,7 +8,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::{
@@ -16,6 +15,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
+
+use super::{PATIENCE, wait_until};
 
 /// A relay before one server. Its connections end with the test's runtime.
 pub struct Relay {
@@ -55,10 +56,14 @@ impl Relay {
         self.is_delaying.store(true, Ordering::SeqCst);
     }
 
+    /// Waits until something that is delayed has arrived.
+    pub async fn has_arrived(&self) {
+        wait_until("nothing arrives", async || !self.is_delaying.load(Ordering::SeqCst)).await;
+    }
+
     /// The bytes that were delayed, once the client has disconnected.
     pub async fn delayed_message(&mut self) -> DelayedMessage {
-        let limit = Duration::from_secs(20);
-        tokio::time::timeout(limit, self.delayed.recv())
+        tokio::time::timeout(PATIENCE, self.delayed.recv())
             .await
             .expect("the client disconnects")
             .unwrap()
@@ -72,8 +77,7 @@ impl DelayedMessage {
         self.server.write_all(&self.bytes).await.unwrap();
         let _ = self.server.shutdown().await;
         let mut answer = Vec::new();
-        let limit = Duration::from_secs(20);
-        let _ = tokio::time::timeout(limit, self.server.read_to_end(&mut answer))
+        let _ = tokio::time::timeout(PATIENCE, self.server.read_to_end(&mut answer))
             .await
             .expect("the server closes");
         assert!(!answer.is_empty(), "the server has answered");
