@@ -1,7 +1,7 @@
 //! Each class of failure (aurora-dsql.md#transient-failures, aurora-dsql.md#limits) reaches the
 //! caller as the right [`StoreError`].
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dsql_emulator::{CommitFault, Limits, StatementFault};
 use temporal_dsql_domain::{
@@ -15,8 +15,10 @@ use temporal_dsql_stores::{Owner, TaskStore};
 use temporal_dsql_testkit::ScratchCluster;
 
 use crate::support::{
+    PATIENT,
     cluster::{cluster, open},
     execution,
+    recorder::Recorded,
 };
 
 async fn begin(store: &DsqlStore) -> Box<dyn Transaction> {
@@ -51,7 +53,7 @@ async fn oc001_at_a_statement_even_a_read_is_contention_and_is_retried() {
     cluster.faults().at_statement(Some("FROM executions"), StatementFault::CatalogConflict, 1);
     let error = strict.session().select_from_executions(&row.filter()).await.unwrap_err();
     assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}");
-    let patient = open(&cluster, RetryPolicy::default()).await;
+    let patient = open(&cluster, PATIENT).await;
     cluster.faults().at_statement(Some("FROM executions"), StatementFault::CatalogConflict, 2);
     assert_eq!(patient.session().select_from_executions(&row.filter()).await.unwrap(), None);
     assert_eq!(cluster.faults().pending(), 0);
@@ -60,7 +62,7 @@ async fn oc001_at_a_statement_even_a_read_is_contention_and_is_retried() {
 #[tokio::test]
 async fn a_real_change_of_the_catalog_is_survived_by_open_stores() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
-    let store = open(&cluster, RetryPolicy::default()).await;
+    let store = open(&cluster, PATIENT).await;
     for number in 0..5 {
         store.session().insert_into_executions(&execution()).await.unwrap();
         cluster.query(&format!("CREATE TABLE other_{number} (id INT PRIMARY KEY)")).await.unwrap();
@@ -96,16 +98,11 @@ async fn an_internal_error_is_unavailable_and_its_outcome_depends_on_the_phase()
 
 #[tokio::test]
 async fn a_transaction_that_is_too_old_is_a_limit_and_not_applied() {
-    let limits = {
-        let mut limits = Limits::default();
-        limits.transaction_age = Duration::from_secs(1);
-        limits
-    };
-    let Some(cluster) = cluster(|builder| builder.limits(limits)).await else { return };
-    let store = open(&cluster, RetryPolicy::default()).await;
+    let Some(cluster) = cluster(|builder| builder).await else { return };
+    let store = open(&cluster, PATIENT).await;
     let mut transaction = begin(&store).await;
     transaction.insert_into_executions(&execution()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    cluster.faults().shift_clock(Limits::default().transaction_age + Duration::from_secs(1));
     let error = transaction.commit().await.unwrap_err();
     let StoreError::Limit { kind: LimitKind::TransactionAge, .. } = error else {
         panic!("{error:?}")
@@ -124,7 +121,7 @@ async fn rows_and_bytes_beyond_the_limit_of_a_transaction_are_limits_and_not_app
     };
     // The limits hold for rows only: setting up the schema writes none but a few.
     let Some(cluster) = cluster(|builder| builder.limits(limits)).await else { return };
-    let store = open(&cluster, RetryPolicy::default()).await;
+    let store = open(&cluster, PATIENT).await;
     let mut transaction = begin(&store).await;
     for _ in 0..3 {
         transaction.insert_into_executions(&execution()).await.unwrap();
@@ -156,8 +153,10 @@ async fn rows_and_bytes_beyond_the_limit_of_a_transaction_are_limits_and_not_app
 /// first case have less than that, and the message has more.
 #[tokio::test]
 async fn a_message_that_no_server_answers_is_a_limit_before_it_is_sent() {
+    let recorded = Recorded::default();
+    let _recorder = metrics::set_default_local_recorder(&recorded);
     let Some(cluster) = cluster(|builder| builder).await else { return };
-    let store = open(&cluster, RetryPolicy::default()).await;
+    let store = open(&cluster, PATIENT).await;
     let owner = Owner { shard_id: ShardId(1), range_id: 1 };
     let shard =
         ShardsRow { shard_id: owner.shard_id, range_id: owner.range_id, data: execution().data };
@@ -168,9 +167,8 @@ async fn a_message_that_no_server_answers_is_a_limit_before_it_is_sent() {
         let tasks = (1..=count).map(task).collect();
         let immediate = vec![(ImmediateQueue::Transfer, tasks)];
         let tasks = Tasks { immediate, scheduled: Vec::new() };
-        let start = Instant::now();
         let error = TaskStore::new(&store).add(owner, &tasks).await.unwrap_err();
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert_eq!(recorded.total("dsql_tx_retry_total", &[]), 0, "{error:?}");
         let StoreError::Limit { kind: LimitKind::TransactionBytes, .. } = error else {
             panic!("{count} tasks of {bytes} bytes: {error:?}")
         };
@@ -192,7 +190,7 @@ async fn a_message_that_no_server_answers_is_a_limit_before_it_is_sent() {
 #[tokio::test]
 async fn a_duplicate_a_failed_transaction_and_a_missing_table_are_distinct_errors() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
-    let store = open(&cluster, RetryPolicy::default()).await;
+    let store = open(&cluster, PATIENT).await;
     let row = execution();
     store.session().insert_into_executions(&row).await.unwrap();
     let mut transaction = begin(&store).await;
