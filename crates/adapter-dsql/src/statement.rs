@@ -266,7 +266,7 @@ where
             Err(error)
         }
         Err(elapsed) => {
-            connection.record_breakage();
+            connection.record_timeout();
             Err(context.timeout(elapsed))
         }
     }

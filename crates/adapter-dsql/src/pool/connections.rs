@@ -29,21 +29,28 @@ pub(super) struct Connections {
     pub(super) slots: Arc<Semaphore>,
     /// The most recently used one is at the back.
     idle: Mutex<VecDeque<ServerConnection>>,
-    breakage: Breakage,
+    /// When a connection of the pool broke last.
+    breakage: LastTime,
+    /// When a statement of the pool had no answer in time last.
+    timeout: LastTime,
 }
 
-/// When a connection of the pool broke last.
+/// The last time of an event of the pool.
 #[derive(Clone, Default)]
-struct Breakage(Arc<Mutex<Option<Instant>>>);
+struct LastTime(Arc<Mutex<Option<Instant>>>);
 
-impl Breakage {
-    fn record(&self, at: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+impl LastTime {
+    fn record(&self) {
+        *self.lock() = Some(Instant::now());
     }
 
-    /// Whether one broke after `used_at`, or in the same moment.
+    /// Whether the event occurred after `used_at`, or in the same moment.
     fn occurred_since(&self, used_at: Instant) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| used_at <= at)
+        self.lock().is_some_and(|at| used_at <= at)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,7 +62,8 @@ pub(crate) struct ServerConnection {
     retire_at: Instant,
     /// The time of the last answer.
     used_at: Instant,
-    breakage: Breakage,
+    breakage: LastTime,
+    timeout: LastTime,
 }
 
 impl ServerConnection {
@@ -68,8 +76,17 @@ impl ServerConnection {
     /// Records that the connection broke, and with it probably those that were used before.
     pub(crate) fn record_breakage(&mut self) {
         self.broken = true;
-        self.breakage.record(Instant::now());
+        self.breakage.record();
         tracing::info!("a connection broke; idle ones that were not used since are closed");
+    }
+
+    /// Records that a statement had no answer in time. The statement may be slow or wait for a lock,
+    /// or the network may have failed for all connections: those that were used before are checked
+    /// before their next use.
+    pub(crate) fn record_timeout(&mut self) {
+        self.broken = true;
+        self.timeout.record();
+        tracing::info!("a statement timed out; connections that were not used since are checked");
     }
 
     pub(super) fn is_usable(&self, guard_window: Duration) -> bool {
@@ -130,7 +147,8 @@ impl Connections {
             limiter: RateLimiter::direct(quota),
             slots: Arc::new(Semaphore::new(config.max_connections as usize)),
             idle: Mutex::default(),
-            breakage: Breakage::default(),
+            breakage: LastTime::default(),
+            timeout: LastTime::default(),
         }
     }
 
@@ -157,11 +175,12 @@ impl Connections {
         PooledConnection { pooled: Some(pooled), pool: Arc::clone(self), _slot: slot }
     }
 
-    /// Checks a connection that was idle for a while with one round trip, so that one that broke
-    /// meanwhile does not turn a write into an unknown outcome.
+    /// Checks a connection that was idle for a while, or since before a timeout, with one round trip,
+    /// so that one that broke meanwhile does not turn a write into an unknown outcome.
     pub(super) async fn is_alive(&self, pooled: &mut ServerConnection) -> bool {
         const TIMEOUT: Duration = Duration::from_secs(5);
-        if pooled.used_at.elapsed() <= self.config.idle_check {
+        let is_suspect = pooled.timeout.occurred_since(pooled.used_at);
+        if !is_suspect && pooled.used_at.elapsed() <= self.config.idle_check {
             return true;
         }
         let is_alive =
@@ -212,13 +231,13 @@ impl Connections {
         let now = Instant::now();
         let PoolConfig { lifetime, lifetime_jitter, .. } = self.config;
         let life = lifetime - lifetime_jitter / 2 + lifetime_jitter.mul_f64(fastrand::f64());
-        let breakage = self.breakage.clone();
         ServerConnection {
             inner: connection,
             broken: false,
             retire_at: now + life,
             used_at: now,
-            breakage,
+            breakage: self.breakage.clone(),
+            timeout: self.timeout.clone(),
         }
     }
 }

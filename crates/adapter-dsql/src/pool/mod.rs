@@ -6,7 +6,9 @@
 //!
 //! A restart, a failover or a network failure often breaks all connections. So when a connection
 //! breaks, the pool closes the idle ones that were not used since, and the next caller gets a new
-//! connection at once, instead of one broken connection after the other.
+//! connection at once, instead of one broken connection after the other. A statement without an
+//! answer in time is not such a break: only its connection is closed, and the idle ones are checked
+//! before their next use.
 
 mod connections;
 mod keeper;

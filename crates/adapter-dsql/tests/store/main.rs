@@ -14,5 +14,6 @@ mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
 mod texts;
+mod timeouts;
 mod unknown_outcomes;
 mod wire;

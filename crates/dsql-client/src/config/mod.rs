@@ -132,7 +132,8 @@ pub struct PoolConfig {
     pub lifetime_jitter: Duration,
     /// A connection is not handed out in the last moments before its retirement.
     pub guard_window: Duration,
-    /// A connection that was idle for longer is checked with one round trip before use.
+    /// A connection that was idle for longer is checked with one round trip before use. One that was
+    /// not used since a statement of the pool timed out is checked as well.
     pub idle_check: Duration,
     /// New connections a second. A cluster admits 100 a second, from all clients
     /// (aurora-dsql.md#admission).
