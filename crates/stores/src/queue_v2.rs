@@ -119,7 +119,8 @@ impl<S: Store> QueueV2Store<S> {
     /// The metadata of the queue is written first, in one transaction: no message of the range is read
     /// afterwards. Then the rows are deleted in chunks, each in a transaction of its own, except that of
     /// the last message of the queue. After an error, calling it again continues the deletion; it counts
-    /// only the messages that the metadata still had. It is retried if its outcome is unknown.
+    /// only the messages that the metadata still had. It is retried if its outcome is unknown; the number
+    /// is then that of all messages that were deleted since the call began.
     ///
     /// # Errors
     /// [`StoreError::InvalidArgument`] if `last` is negative; [`ConditionFailed::QueueNotFound`];
@@ -128,15 +129,23 @@ impl<S: Store> QueueV2Store<S> {
         InvalidValue::unless(last >= FIRST_MESSAGE_ID, "message_id", || {
             format!("is {last}; it must be at least {FIRST_MESSAGE_ID}")
         })?;
-        let request = (queue, last);
-        let deleted = idempotent!(self.store.run("RangeDeleteMessages", &request, delete_until))?;
         let mut session = self.store.session();
+        let row = session.select_from_queue_v2_metadata(queue).await?;
+        let first_min = metadata(&row.ok_or_else(|| not_found(queue))?)?.min_message_id;
+        let request = (queue, last);
+        let mut attempts = 0;
+        let deleted = idempotent!({
+            attempts += 1;
+            self.store.run("RangeDeleteMessages", &request, delete_until)
+        })?;
         delete_in_chunks!(session.range_delete_from_queue_v2_messages(
             queue,
             FIRST_MESSAGE_ID..deleted.rows_end,
             CHUNK
         ));
-        Ok(deleted.messages)
+        // An attempt whose answer was lost may have raised the smallest id.
+        let min = if attempts == 1 { deleted.min } else { first_min };
+        Ok(deleted.new_min.saturating_sub(min).try_into().unwrap_or_default())
     }
 
     /// Reads a page of the queues of a type, in the order of their names, after the name `after`.
@@ -170,8 +179,10 @@ impl<S: Store> QueueV2Store<S> {
 
 /// What a deletion has removed from the metadata of a queue.
 struct Deleted {
-    /// The number of messages.
-    messages: u64,
+    /// The smallest id before.
+    min: i64,
+    /// The smallest id afterwards.
+    new_min: i64,
     /// The first row that stays stored.
     rows_end: i64,
 }
@@ -186,15 +197,14 @@ fn delete_until<'t>(
         let row = row.ok_or_else(|| not_found(queue))?;
         let min = metadata(&row)?.min_message_id;
         let Some(stored) = transaction.last_message_id_of_queue_v2(queue).await? else {
-            return Ok(Deleted { messages: 0, rows_end: FIRST_MESSAGE_ID });
+            return Ok(Deleted { min, new_min: min, rows_end: FIRST_MESSAGE_ID });
         };
-        let min_message_id = stored.min(*last).saturating_add(1).max(min);
-        if min_message_id > min {
-            let metadata = QueueV2Metadata { min_message_id }.to_blob();
+        let new_min = stored.min(*last).saturating_add(1).max(min);
+        if new_min > min {
+            let metadata = QueueV2Metadata { min_message_id: new_min }.to_blob();
             transaction.update_queue_v2_metadata(&QueuesRow { metadata, ..row }).await?;
         }
-        let messages = min_message_id.saturating_sub(min).try_into().unwrap_or_default();
-        Ok(Deleted { messages, rows_end: min_message_id.min(stored) })
+        Ok(Deleted { min, new_min, rows_end: new_min.min(stored) })
     })
 }
 

@@ -437,7 +437,7 @@ async fn a_deletion_whose_answers_are_lost_is_retried_or_unknown(ctx: &TestConte
     // Of the transaction of the metadata.
     for (last, fault) in [(0, LostCommit), (1, LostAnswer)] {
         ctx.fixture.fail_next_commits(&[fault]);
-        queues.delete_range(&key, last).await.unwrap();
+        assert_eq!(queues.delete_range(&key, last).await.unwrap(), 1, "{fault:?}");
         assert_eq!(ctx.fixture.faults_left(), 0);
         assert_eq!(ids(&queues, &key).await.first(), Some(&(last + 1)));
     }
