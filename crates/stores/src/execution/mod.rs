@@ -102,11 +102,8 @@ impl<S: Store> ExecutionStore<S> {
         validate::create(request)?;
         let created = self.apply(write_sets::create(request), &[&request.snapshot.events]).await;
         let new = &request.snapshot.execution;
-        // A different row with the same version is from another attempt with the same run id. A
-        // later version proves the creation: the run's owner writes it only after the creation.
-        let is_proof =
-            |found: &ExecutionsRow| found == new || found.db_record_version > new.db_record_version;
-        self.resolve(created, new, is_proof).await
+        // A different row may come from another attempt with the same run id.
+        self.resolve(created, new, |found| found == new).await
     }
 
     /// Updates an execution, and creates the next run if there is one.

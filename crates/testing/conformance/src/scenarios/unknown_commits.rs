@@ -32,6 +32,7 @@ scenario_table! { "unknown_commits":
     a_request_not_applied_before_a_takeover_never_is;
     a_request_applied_before_a_takeover_is_reported_as_applied;
     a_run_written_since_leaves_the_outcome_unknown;
+    a_run_of_another_attempt_leaves_the_outcome_of_a_creation_unknown;
     an_unchanged_version_leaves_the_outcome_unknown;
     a_retried_creation_that_lost_its_answer_and_the_race_receives_the_winning_row per archetype;
     a_deletion_whose_answer_is_lost_is_retried;
@@ -161,6 +162,31 @@ async fn a_run_written_since_leaves_the_outcome_unknown(ctx: &TestContext) {
     assert_eq!(stored.execution, second.execution, "the update must not be applied twice");
     let tasks = (first.tasks.len() + second.tasks.len()) as u64;
     assert_eq!(shard.task_count().await, before + tasks);
+}
+
+/// The run that the other attempt has created was updated since.
+async fn a_run_of_another_attempt_leaves_the_outcome_of_a_creation_unknown(ctx: &TestContext) {
+    let shard = ctx.owned_shard().await;
+    let lost = shard.new_run(Created);
+    // The same run id and version, with other values.
+    let mut run = shard.snapshot(&lost.current);
+    run.execution.db_record_version = lost.execution.db_record_version;
+    let mutation = shard.mutation(&run, Running);
+    let owner = shard.owner;
+    let create = |snapshot| CreateExecution { owner, mode: CreateMode::BrandNew, snapshot };
+    let mode = UpdateMode::UpdateCurrent;
+    let update = UpdateExecution { owner, mode, mutation: mutation.clone(), new: None };
+    let (executions, other) = (shard.executions.clone(), create(run.clone()));
+    let store = after_unknown_outcome(&ctx.store, move || {
+        let (executions, other, update) = (executions.clone(), other.clone(), update.clone());
+        Box::pin(async move {
+            executions.create(&other).await.unwrap();
+            executions.update(&update).await.unwrap();
+        })
+    });
+    ctx.fixture.fail_next_commits(&[LostCommit]);
+    assert_unknown(ExecutionStore::new(store).create(&create(lost)).await);
+    shard.assert_mutated(&run, &mutation).await;
 }
 
 async fn an_unchanged_version_leaves_the_outcome_unknown(ctx: &TestContext) {
