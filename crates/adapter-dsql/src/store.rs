@@ -21,9 +21,7 @@ use crate::{
     open_error::OpenError,
     open_transaction::OpenTransaction,
     pool::Pool,
-    rows::{
-        Rows, maps::name_long_path, matching_tasks, mutable_state::apply::OneStatement, statements,
-    },
+    rows::{Rows, matching_tasks, mutable_state::apply::OneStatement, statements},
 };
 
 /// Temporal's executions on Aurora DSQL, or on stock PostgreSQL for development.
@@ -163,8 +161,7 @@ impl Store for DsqlStore {
             let write = &write;
             async move {
                 let answer = shared.send(write.statement()?, attempt, deadline).await;
-                let answer = answer.map_err(|error| set.duplicate(error));
-                write.outcome(&answer.map_err(|error| name_long_path(error, set.entries()))?.rows)
+                write.outcome(&answer.map_err(|error| write.error(error))?.rows)
             }
         };
         runner.retry_until(deadline, op, once).await

@@ -27,7 +27,7 @@ pub const MAX_CHASM_PATH_CHARS: usize = 255;
 /// Checks the paths of CHASM nodes against `most`, the length of their column in characters.
 ///
 /// # Errors
-/// A path is longer.
+/// A path is longer. The error has the length of the longest one.
 pub fn check_chasm_paths<'e>(
     entries: impl IntoIterator<Item = &'e MapEntries>,
     most: usize,
@@ -36,13 +36,10 @@ pub fn check_chasm_paths<'e>(
         MapEntries::ChasmNodes(nodes) => &nodes[..],
         _ => &[],
     });
-    match nodes.map(|node| node.path.chars().count()).find(|characters| *characters > most) {
-        None => Ok(()),
-        Some(characters) => Err(InvalidValue::new(
-            "chasm_path",
-            format!("is {characters} characters long, more than its column holds"),
-        )),
-    }
+    let longest = nodes.map(|node| node.path.chars().count()).max().unwrap_or_default();
+    InvalidValue::unless(longest <= most, "chasm_path", || {
+        format!("is {longest} characters long, more than its column holds")
+    })
 }
 
 /// The limit that was exceeded.

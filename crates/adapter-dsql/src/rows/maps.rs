@@ -250,7 +250,7 @@ pub(super) fn replace(
 ///
 /// The database decides, because its column may be wider than that of this release's schema. Its error
 /// does not name the column.
-pub(crate) fn name_long_path<'e>(
+pub(super) fn name_long_path<'e>(
     error: StoreError,
     entries: impl IntoIterator<Item = &'e MapEntries>,
 ) -> StoreError {

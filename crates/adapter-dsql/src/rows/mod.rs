@@ -48,7 +48,7 @@ mod immediate_tasks;
 mod lease;
 #[cfg(test)]
 mod many_runs_tests;
-pub(crate) mod maps;
+mod maps;
 pub(crate) mod matching_tasks;
 mod messages;
 pub(crate) mod mutable_state;

@@ -25,10 +25,8 @@ use crate::{
 /// statement that the adapter for DSQL sends.
 ///
 /// # Errors
-/// [`StoreError::Limit`], a path longer than its column, and those of the router, before any condition
-/// is checked.
+/// [`StoreError::Limit`] and those of the router, before any condition is checked.
 pub(crate) fn check(store: &MemoryStore, set: &WriteSet<'_>) -> Result<(), StoreError> {
-    store.check_chasm_paths(set.entries())?;
     let mut rows = Vec::new();
     if let Some(row) = set.current.as_ref().and_then(|current| current.write) {
         rows.push(current_row(store, row)?);

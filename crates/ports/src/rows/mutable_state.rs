@@ -5,7 +5,7 @@ use temporal_dsql_domain::{DataBlob, ExecutionsFilter, ExecutionsRow, MapEntries
 
 use super::{ExecutionMaps, HistoryExecution, HistoryNodes, HistoryTasks, Shards};
 use crate::{
-    BufferedWrite, MapWrite, StoreError,
+    BufferedWrite, StoreError,
     write_set::{ExpectedCurrent, HistoryChange, Observed, RowCounts, RunChange, WriteSet},
 };
 
@@ -122,12 +122,13 @@ async fn write_run(
         }
         RunChange::Update { row, maps, buffered, .. } => {
             let written = session.update_executions(row).await?;
-            for MapWrite { remove, replace } in *maps {
+            for map in *maps {
+                let replace = map.entries_that_stay();
                 if !replace.is_empty() {
-                    session.replace_into_map(&run, replace).await?;
+                    session.replace_into_map(&run, &replace).await?;
                 }
-                if !remove.is_empty() {
-                    session.delete_from_map(&run, remove).await?;
+                if !map.remove.is_empty() {
+                    session.delete_from_map(&run, &map.remove).await?;
                 }
             }
             let BufferedWrite { clear, append } = buffered;

@@ -8,7 +8,7 @@ use temporal_dsql_ports::{
 };
 
 use super::{
-    super::executions::by_key,
+    super::{executions::by_key, maps::name_long_path},
     arguments::{WriteSetRows, route},
     decode::{self, Applied},
 };
@@ -75,6 +75,11 @@ impl<'a> OneStatement<'a> {
         meta: &'static Meta,
     ) -> Result<Statement, StoreError> {
         Ok(Statement::new(meta, self.set.shard_id, &self.rows.arguments()?))
+    }
+
+    /// The error of the statement: a concurrent insert is a lost conflict, and a long path is named.
+    pub(crate) fn error(&self, error: StoreError) -> StoreError {
+        name_long_path(self.set.duplicate(error), self.rows.entries())
     }
 
     /// The outcome, from the answer.

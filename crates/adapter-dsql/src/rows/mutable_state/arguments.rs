@@ -133,6 +133,11 @@ impl<'a> WriteSetRows<'a> {
         })
     }
 
+    /// The entries that are written.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &MapEntries> {
+        self.entries.iter().map(|(_, entries)| &**entries)
+    }
+
     /// Whether entries of `map` are written.
     pub(super) fn writes(&self, map: MapTable) -> bool {
         self.entries.iter().any(|(_, entries)| entries.map() == map && !entries.is_empty())

@@ -97,7 +97,8 @@ pub(super) async fn write<E: Executor>(
             session.affected(send(&maps::of(map).delete)).await?;
         }
         if rows.writes(map) {
-            session.affected(send(&maps::of(map).replace)).await?;
+            let replaced = session.affected(send(&maps::of(map).replace)).await;
+            replaced.map_err(|error| maps::name_long_path(error, rows.entries()))?;
         }
     }
     let is_cleared = set.runs.iter().any(|run| clears(run) && !replaces(run));

@@ -2,12 +2,12 @@
 //! in the error, and deleted in every case (aurora-dsql.md#limits, aurora-dsql.md#sizes).
 
 use temporal_dsql_domain::{
-    CurrentExecutionsRow,
+    ChasmNode, ChasmPath, CurrentExecutionsRow,
     ExecutionState::{Created, Running},
     MapEntries, MapTable, TimerId, WorkflowId,
 };
 use temporal_dsql_ports::{
-    StoreError,
+    ConditionFailed, MapWrite, StoreError,
     limits::{self, LimitKind},
 };
 use temporal_dsql_stores::{CreateMode, Expected, SetExecution, Snapshot, UpdateMode};
@@ -16,6 +16,7 @@ use crate::{
     context::{
         TestContext,
         owned_shard::{OwnedShard, rows},
+        write_sets::{Change, apply, read, stored},
     },
     scenario::scenario_table,
 };
@@ -25,6 +26,7 @@ scenario_table! { "size_limits":
         = "temporal-persistence.md#case-8";
     the_longest_id_is_written_and_refused_whole_with_the_longest_timer_id per archetype
         = "temporal-persistence.md#case-8";
+    a_path_longer_than_its_column_is_refused_if_it_would_be_stored;
     a_reset_of_three_thousand_five_hundred_activities_is_refused_whole if transaction_limits
         = "temporal-persistence.md#case-7";
     a_reset_over_many_entries_is_applied_or_refused_whole;
@@ -86,6 +88,34 @@ async fn the_longest_id_is_written_and_refused_whole_with_the_longest_timer_id(c
     assert_limit(shard.create(CreateMode::BrandNew, &too_long).await, LimitKind::KeyBytes);
     assert_eq!(ctx.row_count().await, before);
     shard.assert_missing(&too_long.execution).await;
+}
+
+/// The database has the column, so the conditions are checked first, and an entry that is also removed
+/// may have any path.
+async fn a_path_longer_than_its_column_is_refused_if_it_would_be_stored(ctx: &TestContext) {
+    let run = stored(ctx, &ctx.execution()).await;
+    let path = ChasmPath::new("é".repeat(limits::MAX_CHASM_PATH_CHARS + 1)).unwrap();
+    let longer = MapEntries::ChasmNodes(vec![ChasmNode { path, ..ctx.chasm_node() }]);
+    let mut change = Change::new(ctx, &run.row);
+    change.maps = vec![MapWrite::upsert(longer.clone())];
+    let error = ctx.store.apply(&change.set()).await.unwrap_err();
+    let StoreError::InvalidArgument { field: "chasm_path", reason, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(reason, "is 256 characters long, more than its column holds");
+    let expected = Expected::RecordVersion(run.row.db_record_version - 1);
+    let stale = Change { expected, ..change.clone() };
+    let error = ctx.store.apply(&stale.set()).await.unwrap_err();
+    let StoreError::Condition(ConditionFailed::Execution { .. }) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(read(ctx, &run.row.filter()).await, Some(run.expected()));
+
+    change.maps[0].remove = longer.keys();
+    apply(ctx, &change.set()).await;
+    let mut expected = run.expected();
+    expected.execution = change.row;
+    assert_eq!(read(ctx, &run.row.filter()).await, Some(expected));
 }
 
 /// A request that resets a stored run to one with this many activities.
