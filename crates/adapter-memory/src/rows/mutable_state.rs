@@ -44,7 +44,7 @@ pub(crate) fn check(store: &MemoryStore, set: &WriteSet<'_>) -> Result<(), Store
                 for map in *maps {
                     rows.extend(entry_rows(&key, &map.replace)?);
                 }
-                buffered_events::check(&key, &buffered.append)?;
+                rows.extend(buffered_events::check(&key, &buffered.append)?);
             }
             RunChange::Delete(_) => {}
         }

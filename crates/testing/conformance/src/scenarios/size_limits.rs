@@ -27,6 +27,7 @@ scenario_table! { "size_limits":
     the_longest_id_is_written_and_refused_whole_with_the_longest_timer_id per archetype
         = "temporal-persistence.md#case-8";
     a_path_longer_than_its_column_is_refused_if_it_would_be_stored;
+    events_of_more_bytes_than_a_statement_are_refused_before_any_condition;
     a_reset_of_three_thousand_five_hundred_activities_is_refused_whole if transaction_limits
         = "temporal-persistence.md#case-7";
     a_reset_over_many_entries_is_applied_or_refused_whole;
@@ -116,6 +117,21 @@ async fn a_path_longer_than_its_column_is_refused_if_it_would_be_stored(ctx: &Te
     let mut expected = run.expected();
     expected.execution = change.row;
     assert_eq!(read(ctx, &run.row.filter()).await, Some(expected));
+}
+
+async fn events_of_more_bytes_than_a_statement_are_refused_before_any_condition(ctx: &TestContext) {
+    let run = stored(ctx, &ctx.execution()).await;
+    let mut change = Change::new(ctx, &run.row);
+    change.buffered.append = ctx.events(11);
+    for event in &mut change.buffered.append {
+        event.data = vec![7; limits::MAX_VALUE_BYTES];
+    }
+    let stale = Expected::RecordVersion(run.row.db_record_version - 1);
+    for expected in [change.expected, stale] {
+        change.expected = expected;
+        assert_limit(ctx.store.apply(&change.set()).await, LimitKind::TransactionBytes);
+    }
+    assert_eq!(read(ctx, &run.row.filter()).await, Some(run.expected()));
 }
 
 /// A request that resets a stored run to one with this many activities.
