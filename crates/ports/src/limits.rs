@@ -57,7 +57,7 @@ pub enum LimitKind {
     RowBytes,
     /// [`MAX_KEY_BYTES`], or 1 KiB: aurora-dsql.md#sizes has both.
     KeyBytes,
-    /// Another limit of the server; its message says which.
+    /// Another limit, of the server or of a store; the source says which.
     Other,
 }
 
@@ -70,7 +70,7 @@ impl std::fmt::Display for LimitKind {
             Self::ValueBytes => "a value has at most 1,048,576 bytes",
             Self::RowBytes => "a row has at most 2 MiB",
             Self::KeyBytes => "a key has at most about 1 KiB",
-            Self::Other => "a limit of the server",
+            Self::Other => "another limit",
         })
     }
 }

@@ -143,15 +143,15 @@ fn next_version(version: i64) -> Result<i64, InvalidValue> {
     })
 }
 
-/// The bound of a loop over rows that other sessions may add concurrently. Each round processes a
-/// whole page or chunk.
+/// The bound of a loop of deletions: other sessions may add rows concurrently. Each round deletes a
+/// whole chunk.
 struct Rounds {
     op: &'static str,
     left: u32,
 }
 
 impl Rounds {
-    /// One million rows, in chunks and pages of 1,000.
+    /// One million rows, in chunks of 1,000.
     const MOST: u32 = 1_000;
 
     const fn new(op: &'static str) -> Self {

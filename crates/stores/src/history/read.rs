@@ -15,8 +15,7 @@ use temporal_dsql_domain::{
 use super::{
     super::check_limit, HistoryStore, ReadHistory, token::PageToken, trim::NO_TRANSACTION,
 };
-use crate::Rounds;
-use temporal_dsql_ports::{Cause, Store, StoreError};
+use temporal_dsql_ports::{Cause, Store, StoreError, limits::LimitKind};
 
 /// A page of a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +28,8 @@ pub struct HistoryPage {
 
 /// Nodes per statement if only their metadata is read.
 const METADATA_PAGE: u32 = 1_000;
+/// The most statements that read the metadata of one branch: one million nodes.
+const METADATA_STATEMENTS: u32 = 1_000;
 /// The most statements of one page. While no valid batch is found, the next nodes are read.
 const STATEMENTS: u32 = 100;
 /// The position before every node.
@@ -54,7 +55,8 @@ impl<S: Store> HistoryStore<S> {
     /// that is valid forwards. It is ignored if there is a token.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// As [`read`](Self::read); and [`StoreError::Limit`] if the read needs the nodes of the whole
+    /// branch, as [`trim`](Self::trim).
     pub async fn read_reverse(
         &self,
         request: &ReadHistory,
@@ -132,6 +134,10 @@ impl<S: Store> HistoryStore<S> {
 
     /// The metadata of all nodes of a branch before `max_node_id`, oldest first, each with the key of
     /// its branch.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`] after [`METADATA_STATEMENTS`]. Another read would begin with the first node
+    /// and end in the same way, so the error is not transient.
     pub(super) async fn metadata(
         &self,
         shard_id: ShardId,
@@ -139,7 +145,7 @@ impl<S: Store> HistoryStore<S> {
         max_node_id: i64,
     ) -> Result<Vec<(BranchKey, NodeMetadata)>, StoreError> {
         let mut session = self.store.session();
-        let mut rounds = Rounds::new("ReadHistoryMetadata");
+        let mut statements = 0;
         let mut all = Vec::new();
         for range in branch.ranges(max_node_id) {
             let key = key(shard_id, branch, &range);
@@ -151,7 +157,10 @@ impl<S: Store> HistoryStore<S> {
                 limit: METADATA_PAGE,
             };
             while page.min_node_id < page.max_node_id {
-                rounds.begin()?;
+                if statements == METADATA_STATEMENTS {
+                    return Err(too_long());
+                }
+                statements += 1;
                 let nodes = session.range_select_metadata_from_history_node(&key, &page).await?;
                 page.after = nodes.last().map(NodeMetadata::position);
                 let is_last = nodes.len() < METADATA_PAGE as usize;
@@ -243,6 +252,16 @@ fn backwards(
     Ok(valid)
 }
 
+fn too_long() -> StoreError {
+    StoreError::Limit {
+        kind: LimitKind::Other,
+        source: Some(Cause::new(format!(
+            "the nodes of a branch are read in at most {METADATA_STATEMENTS} statements, each of one \
+             range of the branch and of at most {METADATA_PAGE} nodes"
+        ))),
+    }
+}
+
 fn inconsistent(node: &NodeMetadata, last: &NodePosition) -> StoreError {
     StoreError::Corrupt {
         table: Table::HistoryNode,
@@ -256,7 +275,9 @@ fn inconsistent(node: &NodeMetadata, last: &NodePosition) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use temporal_dsql_domain::{DataBlob, Encoding};
+    use temporal_dsql_domain::{BranchId, DataBlob, Encoding, TreeId};
+    use temporal_dsql_memory::MemoryStore;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -298,6 +319,22 @@ mod tests {
         assert!(!needs_forward_order(&nodes, last));
         assert_eq!(txns(&backwards(nodes, &mut last, &[]).unwrap()), [13, 12, 10]);
         assert_eq!(last, NodePosition { node_id: 1, txn_id: 0 });
+    }
+
+    #[tokio::test]
+    async fn a_branch_of_more_ranges_than_one_read_has_statements_is_a_limit_and_not_an_outage() {
+        let store = HistoryStore::new(MemoryStore::new());
+        let id = |number: i64| BranchId(Uuid::from_u128(number as u128));
+        let mut branch = HistoryBranch::root(TreeId(Uuid::nil()), id(1));
+        for node_id in 2..=i64::from(METADATA_STATEMENTS) {
+            branch = branch.fork(node_id, id(node_id)).unwrap();
+        }
+        let last = NodePosition { node_id: 5_000, txn_id: 1 };
+        assert_eq!(store.trim(ShardId(1), &branch, last).await.unwrap(), 0);
+        let branch = branch.fork(2_000, id(2_000)).unwrap();
+        let error = store.trim(ShardId(1), &branch, last).await.unwrap_err();
+        assert!(matches!(error, StoreError::Limit { .. }), "{error:?}");
+        assert!(!error.is_transient(), "{error:?}");
     }
 
     #[test]

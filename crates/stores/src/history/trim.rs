@@ -27,7 +27,8 @@ impl<S: Store> HistoryStore<S> {
     /// `TrimHistoryBranch` does the same.)
     ///
     /// # Errors
-    /// Those of the store. After an error, trimming again continues.
+    /// [`StoreError::Limit`] if the branch has more than one million nodes, or more ranges than one read
+    /// has statements; and those of the store, after which trimming again continues.
     pub async fn trim(
         &self,
         shard_id: ShardId,
