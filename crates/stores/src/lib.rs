@@ -175,20 +175,28 @@ impl Rounds {
     }
 }
 
-/// Repeats a limited delete, each time in a transaction of its own, until no row is left. Evaluates
-/// to the number of deleted rows. After an error, repeating it continues the deletion.
+/// Repeats a limited delete, each time in a transaction of its own, until no row is left, or `$limit`
+/// rows are deleted. `$chunk` is the limit of one delete. Evaluates to the number of deleted rows. After
+/// an error, repeating it continues the deletion.
 macro_rules! delete_in_chunks {
-    ($delete:expr) => {{
+    ($delete:expr) => {
+        $crate::delete_in_chunks!(u64::MAX, chunk => $delete)
+    };
+    ($limit:expr, $chunk:ident => $delete:expr) => {{
+        let limit: u64 = $limit;
         let mut rounds = $crate::Rounds::new("DeleteInChunks");
         let mut deleted = 0;
-        loop {
+        while deleted < limit {
             rounds.begin()?;
-            let chunk: u64 = $delete.await?;
-            deleted += chunk;
-            if chunk < u64::from($crate::CHUNK) {
-                break deleted;
+            let left = limit - deleted;
+            let $chunk = u32::try_from(left).map_or($crate::CHUNK, |left| left.min($crate::CHUNK));
+            let of_chunk: u64 = $delete.await?;
+            deleted += of_chunk;
+            if of_chunk < u64::from($chunk) {
+                break;
             }
         }
+        deleted
     }};
 }
 use delete_in_chunks;
@@ -211,5 +219,20 @@ mod tests {
         assert!(error.is_transient(), "{error:?}");
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("call again to continue"), "{source}");
+    }
+
+    /// Deletes up to `limit` rows, of which there are always more.
+    async fn deletes_up_to(limit: u64) -> Result<u64, StoreError> {
+        let delete = |chunk: u32| ready(Ok::<_, StoreError>(u64::from(chunk)));
+        Ok(delete_in_chunks!(limit, chunk => delete(chunk)))
+    }
+
+    #[tokio::test]
+    async fn a_deletion_up_to_a_limit_stops_there_and_has_an_end_as_well() {
+        for limit in [1, 2_500, 1_000_000] {
+            assert_eq!(deletes_up_to(limit).await.unwrap(), limit);
+        }
+        let error = deletes_up_to(1_000_001).await.unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
     }
 }

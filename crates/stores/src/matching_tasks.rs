@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use temporal_dsql_domain::{TaskLevel, TaskQueueKey, TaskQueueKind, TaskQueuesRow, TasksRow};
 
-use super::{CHUNK, check_limit, lease, page::Page};
+use super::{check_limit, delete_in_chunks, lease, page::Page};
 use temporal_dsql_ports::{
     ConditionFailed, CreateTasks, Outcome, Store, StoreError, TaskQueueLease, Within,
 };
@@ -215,19 +215,9 @@ impl<S: Store> MatchingTaskStore<S> {
         limit: u32,
     ) -> Result<u64, StoreError> {
         check_limit(limit)?;
+        let limit = u64::from(limit);
         let mut session = self.store.session();
-        let mut left = limit;
-        let mut deleted = 0;
-        while left > 0 {
-            let chunk = left.min(CHUNK);
-            let of_chunk = session.delete_from_tasks(queue, end, chunk).await?;
-            deleted += of_chunk;
-            if of_chunk < u64::from(chunk) {
-                break;
-            }
-            left -= chunk;
-        }
-        Ok(deleted)
+        Ok(delete_in_chunks!(limit, chunk => session.delete_from_tasks(queue, end, chunk)))
     }
 }
 

@@ -17,7 +17,7 @@ use temporal_dsql_domain::{
     Table, TreeId,
 };
 
-use super::{CHUNK, Rounds, check_limit, unknown_commit::idempotent};
+use super::{CHUNK, Rounds, check_limit, delete_in_chunks, unknown_commit::idempotent};
 use temporal_dsql_ports::{Cause, Store, StoreError, Within, WriteSet};
 
 pub use read::HistoryPage;
@@ -186,16 +186,12 @@ impl<S: Store> HistoryStore<S> {
         for range in unshared(branch, others) {
             let key = BranchKey { branch_id: range.branch_id, ..branch.key(shard_id) };
             let from = range.begin_node_id;
-            loop {
-                let chunk = u32::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
-                if chunk == 0 {
-                    return Ok(false);
-                }
-                let deleted = session.range_delete_from_history_node(&key, from, chunk).await?;
-                left = left.saturating_sub(deleted);
-                if deleted < u64::from(chunk) {
-                    break;
-                }
+            let deleted = delete_in_chunks!(
+                left, chunk => session.range_delete_from_history_node(&key, from, chunk)
+            );
+            left = left.saturating_sub(deleted);
+            if left == 0 {
+                return Ok(false);
             }
         }
         session.delete_from_history_tree(&branch.key(shard_id)).await?;
