@@ -49,13 +49,16 @@ impl Context {
             (Class::Duplicate, Some(table)) => {
                 StoreError::AlreadyExists { table, source: Some(cause) }
             }
-            (Class::Overflow, _) => BufferFull(cause).into(),
+            // Of all statements of many tables, only a write set computes: the ids of its events.
+            (Class::Overflow, None | Some(Table::BufferedEvents)) => BufferFull(cause).into(),
             (Class::Limit(kind), _) => StoreError::Limit { kind, source: Some(cause) },
-            (Class::InvalidArgument | Class::NoDatabase, _) => StoreError::InvalidArgument {
-                field: self.table.map_or("request", Table::name),
-                reason: "has a value that the database refuses".into(),
-                source: Some(cause),
-            },
+            (Class::Overflow | Class::InvalidArgument | Class::NoDatabase, _) => {
+                StoreError::InvalidArgument {
+                    field: self.table.map_or("request", Table::name),
+                    reason: "has a value that the database refuses".into(),
+                    source: Some(cause),
+                }
+            }
             (Class::Unauthenticated | Class::Denied, _) => {
                 StoreError::Unauthorized { op, source: Some(cause) }
             }
@@ -198,6 +201,26 @@ impl From<NoConnection> for StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_overflow_of_the_ids_of_events_is_a_full_buffer() {
+        let error = |table| {
+            let context = Context { op: "Op", table, phase: Phase::Commit };
+            context.classified(Class::Overflow, Cause::new("bigint out of range"))
+        };
+        for table in [None, Some(Table::BufferedEvents)] {
+            let error = error(table);
+            let StoreError::Limit { source: Some(source), .. } = &error else {
+                panic!("{error:?}");
+            };
+            assert!(source.get().is::<BufferFull>(), "{source:?}");
+        }
+        for table in [Table::Queue, Table::QueueMessages, Table::QueueMetadata] {
+            let error = error(Some(table));
+            let StoreError::InvalidArgument { field, .. } = error else { panic!("{error:?}") };
+            assert_eq!(field, table.name());
+        }
+    }
 
     #[test]
     fn a_constraint_names_its_table() {

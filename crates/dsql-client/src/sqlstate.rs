@@ -49,7 +49,8 @@ pub enum Class {
     Duplicate,
     /// A limit of DSQL.
     Limit(LimitKind),
-    /// Arithmetic overflow. One statement computes: it numbers the buffered events of a run.
+    /// Arithmetic overflow. Statements compute the ids of buffered events, the id of the next message,
+    /// and the next version of a row.
     Overflow,
     /// A column or a constraint refuses a value.
     InvalidArgument,

@@ -179,10 +179,17 @@ impl<E: Execute> Queues for Connection<E> {
 
     async fn update_queue_metadata(&mut self, row: &QueueMetadataRow) -> Result<u64, StoreError> {
         let expected = row.version;
-        let version = next("version", expected)?;
+        let version = expected.saturating_add(1);
         let row = metadata_row(&QueueMetadataRow { version, ..row.clone() })?;
         let holds = |stored: &QueueMetadataRow| stored.version == expected;
-        self.execute("UpdateQueueMetadata", |transaction| transaction.update_if(&row, holds)).await
+        self.execute("UpdateQueueMetadata", |transaction| {
+            let updated = transaction.update_if(&row, holds)?;
+            if updated > 0 {
+                next("version", expected)?;
+            }
+            Ok(updated)
+        })
+        .await
     }
 
     async fn select_from_queue_metadata(

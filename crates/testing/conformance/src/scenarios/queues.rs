@@ -33,6 +33,7 @@ scenario_table! { "queues":
     a_limited_delete_removes_the_first_messages_of_the_range;
     the_next_message_has_the_id_after_the_last_one_of_its_queue;
     a_message_after_all_were_deleted_has_the_first_id;
+    no_message_follows_the_largest_id;
     of_two_transactions_that_add_a_message_one_loses;
     the_longest_message_is_added_and_one_byte_more_is_refused
         = "temporal-persistence.md#case-8";
@@ -44,6 +45,7 @@ scenario_table! { "queues":
         = "queue_metadata.go/TestInsertUpdate_Success";
     an_update_of_absent_metadata_or_at_another_version_affects_none
         = "queue_metadata.go/TestUpdate_Fail";
+    the_largest_version_is_compared_and_not_incremented;
     an_update_increments_the_version = "queue_metadata.go/TestInsertUpdateSelect";
     a_lock_of_the_metadata_reads_it_and_fences = "queue_metadata.go/TestSelectReadLock";
 }
@@ -171,6 +173,13 @@ async fn a_message_after_all_were_deleted_has_the_first_id(ctx: &TestContext) {
     assert_eq!(id, FIRST_MESSAGE_ID);
 }
 
+async fn no_message_follows_the_largest_id(ctx: &TestContext) {
+    insert(ctx, QUEUE, &messages(ctx, [i64::MAX])).await;
+    let result = ctx.store.session().insert_next_into_messages(QUEUE, &ctx.data()).await;
+    assert!(matches!(result, Err(StoreError::InvalidArgument { .. })), "{result:?}");
+    assert_eq!(ctx.fixture.count(Table::Queue).await, 1);
+}
+
 /// On DSQL the second commit fails. On PostgreSQL the second statement waits, and finds the duplicate.
 /// Either is a lost conflict, which a runner repeats (temporal-persistence.md#retry-rule-6).
 async fn of_two_transactions_that_add_a_message_one_loses(ctx: &TestContext) {
@@ -258,6 +267,21 @@ async fn an_update_of_absent_metadata_or_at_another_version_affects_none(ctx: &T
         assert_eq!(ctx.store.session().update_queue_metadata(&update).await.unwrap(), 0);
     }
     assert_eq!(read_metadata(ctx).await, Some(row));
+}
+
+async fn the_largest_version_is_compared_and_not_incremented(ctx: &TestContext) {
+    let row = metadata(ctx, 3);
+    let last = QueueMetadataRow { queue_type: QueueType(2), ..metadata(ctx, i64::MAX) };
+    insert_metadata(ctx, &row).await;
+    insert_metadata(ctx, &last).await;
+    let mut session = ctx.store.session();
+    assert_eq!(session.update_queue_metadata(&metadata(ctx, i64::MAX)).await.unwrap(), 0);
+    let update = QueueMetadataRow { data: ctx.data(), ..last.clone() };
+    let result = session.update_queue_metadata(&update).await;
+    assert!(matches!(result, Err(StoreError::InvalidArgument { .. })), "{result:?}");
+    assert_eq!(read_metadata(ctx).await, Some(row));
+    let found = session.select_from_queue_metadata(QueueType(2)).await.unwrap();
+    assert_eq!(found, Some(last));
 }
 
 async fn an_update_increments_the_version(ctx: &TestContext) {

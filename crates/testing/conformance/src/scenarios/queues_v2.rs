@@ -20,6 +20,7 @@ scenario_table! { "queues_v2":
     messages_of_a_queue_are_read_from_an_id_on;
     inserting_a_message_of_a_queue_that_exists_inserts_none;
     the_next_message_needs_its_queue_and_follows_its_last_one;
+    no_message_of_a_queue_follows_the_largest_id;
     a_limited_delete_removes_the_first_messages_of_a_queue;
     the_longest_name_and_message_are_stored = "temporal-persistence.md#case-8";
     a_lock_of_a_queue_fences_its_metadata;
@@ -158,6 +159,17 @@ async fn the_next_message_needs_its_queue_and_follows_its_last_one(ctx: &TestCon
     });
     assert_conflict(settle(loser, written).await);
     assert_eq!(all(ctx, &one).await.len(), 4);
+}
+
+async fn no_message_of_a_queue_follows_the_largest_id(ctx: &TestContext) {
+    let row = row(ctx, queue("one"));
+    insert(ctx, &row).await;
+    let last = messages(ctx, [i64::MAX]);
+    insert_messages(ctx, &row.key, &last).await;
+    let mut session = ctx.store.session();
+    let result = session.insert_next_into_queue_v2_messages(&row.key, &ctx.data()).await;
+    assert!(matches!(result, Err(StoreError::InvalidArgument { .. })), "{result:?}");
+    assert_eq!(all(ctx, &row.key).await, last);
 }
 
 async fn a_limited_delete_removes_the_first_messages_of_a_queue(ctx: &TestContext) {
