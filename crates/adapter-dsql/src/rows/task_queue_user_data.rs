@@ -48,18 +48,22 @@ fn columns(row: &TaskQueueUserDataRow) -> Result<Arguments<'_>, StoreError> {
     Ok(arguments)
 }
 
-/// The statement that adds or removes build ids.
-fn change_build_ids(meta: &'static Meta, of: &TaskQueueBuildIds) -> Result<Statement, StoreError> {
+/// Checks the keys of build ids to add.
+fn check_added(of: &TaskQueueBuildIds) -> Result<(), StoreError> {
     let mut payload = Payload::default();
-    for id in &of.build_ids {
+    of.build_ids.iter().try_for_each(|id| {
         let key = 16 + id.len() + of.task_queue_name.len();
-        payload.row(Table::BuildIdToTaskQueue, key, &[])?;
-    }
+        payload.row(Table::BuildIdToTaskQueue, key, &[])
+    })
+}
+
+/// The statement that adds or removes build ids.
+fn change_build_ids(meta: &'static Meta, of: &TaskQueueBuildIds) -> Statement {
     let mut arguments = Arguments::default();
     arguments.set("namespace_id", of.namespace_id.0);
     arguments.set("task_queue_name", of.task_queue_name.as_str());
     arguments.set("build_ids", column(&of.build_ids, |id| id.as_str()));
-    Ok(exact(meta, None, &arguments))
+    exact(meta, None, &arguments)
 }
 
 fn by_build_id(meta: &'static Meta, namespace_id: NamespaceId, build_id: &BuildId) -> Statement {
@@ -130,14 +134,15 @@ impl<E: Executor> TaskQueueUserData for Rows<E> {
         &mut self,
         of: &TaskQueueBuildIds,
     ) -> Result<u64, StoreError> {
-        self.affected(change_build_ids(&ADD, of)?).await
+        check_added(of)?;
+        self.affected(change_build_ids(&ADD, of)).await
     }
 
     async fn remove_from_build_id_to_task_queue_mapping(
         &mut self,
         of: &TaskQueueBuildIds,
     ) -> Result<u64, StoreError> {
-        self.affected(change_build_ids(&REMOVE, of)?).await
+        self.affected(change_build_ids(&REMOVE, of)).await
     }
 
     async fn get_task_queues_by_build_id(

@@ -390,6 +390,10 @@ async fn the_longest_names_are_stored_or_refused_by_their_limit(ctx: &TestContex
     assert!(is_named, "{error:?}");
     let read = store.get(namespace_id, &name(&crabs)).await.unwrap();
     assert_eq!(read, Some(row_of(namespace_id, &fits[1])), "nothing is half-done");
+    // No queue has it, so removing it changes no row.
+    let removal = with_build_ids(update(ctx, &crabs, 1), &[], &[&crabs]);
+    store.update(namespace_id, &[removal]).await.unwrap();
+    assert_eq!(queues_of(ctx, namespace_id, "1").await, [crabs.as_str()]);
     for refused in [TaskQueueName::new(""), TaskQueueName::new("q".repeat(256))] {
         assert_eq!(refused.unwrap_err().field, "task_queue_name");
     }
