@@ -74,13 +74,15 @@ impl DsqlStore {
     /// Opens a store over `connector`, with a router of the caller's.
     ///
     /// # Errors
-    /// The database cannot be reached, refuses the user, or refuses statements that the write
-    /// configuration demands.
+    /// The configuration cannot work; or the database cannot be reached, refuses the user, or refuses
+    /// statements that the write configuration demands.
     pub async fn open(
         config: &Config,
         connector: Connector,
         router: Arc<dyn CurrentExecutionsRouter>,
     ) -> Result<Self, OpenError> {
+        // It may have been changed since the connector was made.
+        config.resolve()?;
         metrics::describe();
         let engine = connector.engine();
         // The statement cache holds all statements of a store, so that none is prepared twice on a
@@ -199,5 +201,27 @@ impl DsqlStore {
     fn autocommit(&self, deadline: Deadline) -> Rows<Autocommit<'_>> {
         // Outside a transaction a lock is a read: its strength does not matter.
         Rows { executor: Autocommit { shared: &self.shared, deadline }, key_share: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use temporal_dsql_client::ConfigError;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pool_that_was_changed_since_the_connector_was_made_is_checked_again() {
+        let mut config = Config::new("127.0.0.1");
+        let connector = Connector::new(&config, None).unwrap();
+        config.pool.lifetime = Duration::from_secs(60);
+        config.pool.lifetime_jitter = Duration::from_secs(200);
+        let opened = DsqlStore::open(&config, connector, Arc::new(ArchetypeRouter)).await;
+        let Err(OpenError::Config(ConfigError::InvalidPool { field, .. })) = opened else {
+            panic!("{opened:?}");
+        };
+        assert_eq!(field, "lifetime");
     }
 }
