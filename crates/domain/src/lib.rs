@@ -2,8 +2,8 @@
 //!
 //! The rows of Temporal's execution tables as types: archetypes, ids, times, states, blobs, maps,
 //! tasks, history branches and schema versions. Constructors validate, and conversions keep stored
-//! values unchanged. The crate has no I/O, no clock and no async code. Comments cite the sources of
-//! rules by file and anchor; the files are in `docs/reference`.
+//! values unchanged. The crate has no I/O and no async code, and only [`Timestamp::now`] reads a clock.
+//! Comments cite the sources of rules by file and anchor; the files are in `docs/reference`.
 #![warn(missing_debug_implementations, missing_docs, clippy::unwrap_used)]
 
 mod archetype;

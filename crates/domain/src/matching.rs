@@ -50,7 +50,8 @@ pub struct TaskQueueKey {
 pub struct TaskQueuesRow {
     /// Key: the queue.
     pub queue: TaskQueueKey,
-    /// The lease: every takeover increases it. An owner with another range id has lost the queue.
+    /// The lease: an owner with another range id has lost the queue. The caller of a takeover chooses
+    /// the new one; the stores only compare it with the previous one.
     pub range_id: i64,
     /// The serialized `TaskQueueInfo`.
     pub data: DataBlob,
@@ -128,7 +129,8 @@ impl TaskQueueKind {
         }
     }
 
-    /// The end of a queue of this kind: the largest level, which no task has.
+    /// The end of a queue of this kind: its largest level. Temporal gives it to no task. A task that has
+    /// it nevertheless is in no range, so it is neither read nor deleted.
     pub const fn end_level(self) -> TaskLevel {
         match self {
             Self::Normal => TaskLevel { pass: 0, task_id: i64::MAX },

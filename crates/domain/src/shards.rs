@@ -7,7 +7,8 @@ use crate::{DataBlob, ShardId};
 pub struct ShardsRow {
     /// Key: the shard.
     pub shard_id: ShardId,
-    /// The ownership: every takeover increases it. An owner with another range id has lost the shard.
+    /// The ownership: an owner with another range id has lost the shard. The caller of a takeover
+    /// increases it; the stores only compare it with the previous one.
     pub range_id: i64,
     /// The serialized `ShardInfo`.
     pub data: DataBlob,

@@ -91,7 +91,9 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Condition`] if a condition does not hold; [`StoreError::AlreadyExists`] if a
-    /// task exists; [`StoreError::Limit`] if the write set is larger than a transaction may be;
+    /// task exists; [`StoreError::InvalidArgument`] as [`WriteSet::validate`], if the archetype of a
+    /// current execution is unspecified, and if the path of a CHASM node is longer than its column;
+    /// [`StoreError::Limit`] if the write set is larger than a transaction may be;
     /// [`StoreError::Unavailable`] with an unknown outcome if the answer is lost; and those of the
     /// connection.
     async fn apply(&self, set: &WriteSet<'_>) -> Result<(), StoreError> {
@@ -138,8 +140,7 @@ pub trait Store: Send + Sync {
     /// (temporal-persistence.md#version-tables); `None` if it records none.
     ///
     /// # Errors
-    /// [`StoreError::InvalidArgument`] if a recorded text is not a version, and those of the
-    /// connection.
+    /// [`StoreError::Corrupt`] if a recorded text is not a version, and those of the connection.
     async fn schema_version(&self, database: &str) -> Result<Option<RecordedVersion>, StoreError>;
 }
 

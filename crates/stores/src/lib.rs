@@ -6,8 +6,9 @@
 //!
 //! # Shard ownership
 //!
-//! A shard's owner has a range id. Every write of an owner locks the shard's row `FOR KEY SHARE`
-//! ([`Shards::read_lock_shards`](temporal_dsql_ports::Shards::read_lock_shards)) and compares the
+//! A shard's owner has a range id. The writes of an owner (create, update, conflict resolve, set, add
+//! tasks) lock the shard's row `FOR KEY SHARE`
+//! ([`Shards::read_lock_shards`](temporal_dsql_ports::Shards::read_lock_shards)) and compare the
 //! stored range id with its own. A takeover locks the row `FOR UPDATE` and changes the range id. So
 //! a previous owner cannot write after a takeover has committed:
 //!
@@ -16,8 +17,12 @@
 //! - If the two transactions overlap, their locks conflict and the first to commit succeeds. If that
 //!   is the write, its owner still owned the shard when it committed.
 //!
-//! Writes of one owner do not conflict with each other on the shard's row. A plain read of the range
-//! id does not protect: both transactions would commit.
+//! Writes of one owner do not conflict with each other on the shard's row, unless the server refuses
+//! `FOR KEY SHARE`: they then lock the row `FOR UPDATE`. A plain read of the range id does not protect:
+//! both transactions would commit.
+//!
+//! An owner that saves its progress with [`ShardStore::update`] compares the range id in that
+//! statement. Deletions, and the writes of [`HistoryStore`], do not check it.
 //!
 //! The same holds for a task queue and its range id
 //! ([`MatchingTaskStore`]): the owner's row is in `task_queues`, and its writes are new tasks.

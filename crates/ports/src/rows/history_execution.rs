@@ -124,7 +124,8 @@ pub trait HistoryExecution: Send {
         filter: &CurrentExecutionsFilter,
     ) -> Result<Option<CurrentExecutionsRow>, StoreError>;
 
-    /// Locks and reads one current execution together with the `executions` row of its run.
+    /// Locks and reads one current execution together with the `executions` row of its run: in a
+    /// transaction by two statements if the adapter locks one row after the other.
     ///
     /// The returned row's `last_write_version` is the one of `executions`
     /// (temporal-persistence.md#executions). The list has one row, or none if either row is absent.
