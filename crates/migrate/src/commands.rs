@@ -9,7 +9,7 @@ use crate::{
     migrator::{DatabaseState, note_of, version_table_differences},
     objects::{Catalog, TableDefinition, compare_table},
     plan::{Plan, Step, StepAction, StepState},
-    schema::{Change, Release, Statement},
+    schema::{Change, Release, Schema, Statement},
     version_tables::{
         self, HISTORY_TABLE, INITIAL_DESCRIPTION, VERSION_TABLE, VersionChange, VersionRow, bounded,
     },
@@ -307,21 +307,26 @@ impl Migrator<'_> {
     /// the command, unless the differences are compatible or [`Overwrite::drop_different`] is set. The
     /// setup is planned before anything is dropped, so that a setup that would be refused drops nothing.
     ///
-    /// The version tables are dropped first: a run that ends early must not leave a recorded version
-    /// that the database no longer has. An overwrite that ended early must be repeated as an
-    /// overwrite: a setup would keep the remaining tables with their rows.
+    /// Without versioning, the version tables are neither read nor dropped. With it, they are dropped
+    /// first: a run that ends early must not leave a recorded version that the database no longer has.
+    /// An overwrite that ended early must be repeated as an overwrite: a setup would keep the remaining
+    /// tables with their rows.
     ///
     /// # Errors
     /// Those of a setup of a database without these tables; a recorded version, under any logical
-    /// name, may be that of a newer schema; a table differs from every version of the schema, or
-    /// an object depends on a table, and the parameters do not say that they are dropped.
+    /// name, may be that of a newer schema, or is that of tables that would be left; a table differs
+    /// from every version of the schema, or an object depends on a table, and the parameters do not say
+    /// that they are dropped.
     pub async fn plan_overwrite(&mut self, overwrite: &Overwrite) -> Result<Plan, MigrateError> {
         let setup = &overwrite.setup;
         let version = self.requested_version(setup)?;
         if setup.versioning {
             self.check_name()?;
         }
-        let rows = self.version_rows().await;
+        let rows = match setup.versioning {
+            true => self.version_rows().await,
+            false => Ok(Vec::new()),
+        };
         let mut catalog = self.database.catalog(&self.scope().and_others()).await?;
         let mut plan = self.empty_plan(None, setup.versioning.then_some(version));
         let rows = match rows {
@@ -344,7 +349,10 @@ impl Migrator<'_> {
                 ));
             }
         }
-        let mut known = vec![VERSION_TABLE.to_owned(), HISTORY_TABLE.to_owned()];
+        let mut known = match setup.versioning {
+            true => vec![VERSION_TABLE.to_owned(), HISTORY_TABLE.to_owned()],
+            false => Vec::new(),
+        };
         let newest = self.schema.newest();
         let statements = self.schema.statements_between(SchemaVersion::NONE, newest);
         for statement in statements.iter().rev() {
@@ -387,6 +395,7 @@ impl Migrator<'_> {
             different.extend(differences.iter().cloned());
             plan.steps.push(drop_table(name, true, None, differences));
         }
+        self.check_not_of_other_tables(&rows, &catalog)?;
         // If no table shows a newer schema, no release has made a version that is not known.
         for row in rows.iter().filter(|_| shows_newer) {
             self.known_version_of(row, &catalog).await?;
@@ -513,6 +522,25 @@ impl Migrator<'_> {
             return Err(MigrateError::Differs(unexpected));
         }
         self.release_steps(SchemaVersion::NONE, version, version, catalog).await
+    }
+
+    /// Checks that an overwrite does not drop the versions of `rows` and leave their tables: those of the
+    /// embedded schema, if this is another one. `catalog` lists all tables.
+    fn check_not_of_other_tables(
+        &self,
+        rows: &[VersionRow],
+        catalog: &Catalog,
+    ) -> Result<(), MigrateError> {
+        let embedded = Schema::embedded()?;
+        let tables = embedded.objects_at(embedded.newest()).tables;
+        let left = tables.into_keys().find(|table| catalog.others.get(table) == Some(&"table"));
+        match (rows.first(), left) {
+            (Some(row), Some(table)) => {
+                let (database, version) = (row.database.clone(), row.text().to_owned());
+                Err(MigrateError::RecordedForOtherTables { database, version, table })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The tables that the releases after `target` add, in their order.

@@ -304,6 +304,22 @@ pub enum MigrateError {
         requested: SchemaVersion,
     },
 
+    /// An overwrite would drop the recorded version of tables that it leaves. Nothing was changed.
+    #[error(
+        "database `{database}` is recorded at {version}, with tables that this schema does not have, \
+         such as {table}; an overwrite would drop the version and leave the tables; nothing was \
+         changed; to overwrite the tables of this schema alone, pass `--disable-versioning` in place \
+         of `--version`"
+    )]
+    RecordedForOtherTables {
+        /// The logical name.
+        database: String,
+        /// The recorded text.
+        version: String,
+        /// One of these tables.
+        table: String,
+    },
+
     /// A concurrent run dropped objects of a version before it could be recorded.
     #[error(
         "version {version} was not recorded, because a concurrent run dropped objects of this run:\

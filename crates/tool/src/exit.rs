@@ -184,7 +184,8 @@ impl From<MigrateError> for Failure {
             | E::NotARollback { .. }
             | E::NewerThanTool { .. }
             | E::Irreversible { .. }
-            | E::OlderElsewhere { .. } => (Exit::Failed, Kind::Version),
+            | E::OlderElsewhere { .. }
+            | E::RecordedForOtherTables { .. } => (Exit::Failed, Kind::Version),
             E::LacksRights { .. } => (Exit::Failed, Kind::Privilege),
             E::TableHasRows { .. } => (Exit::Failed, Kind::Rows),
             E::HasDependents { .. } => (Exit::Failed, Kind::Dependents),

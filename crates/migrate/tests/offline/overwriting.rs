@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    HISTORY_TABLE, IgnoreProgress, MigrateError, Migrator, Overwrite, Progress, Report, Schema,
-    Setup, StepAction, TableDefinition, Timeouts, VERSION_TABLE,
+    HISTORY_TABLE, IgnoreProgress, MigrateError, Migrator, Overwrite, Progress, Report, SCHEMA_SQL,
+    Schema, Setup, StepAction, TableDefinition, Timeouts, VERSION_TABLE,
 };
 
 use crate::{
     Command, V1_0, V1_1, cluster_at,
     commands::fails,
+    custom_schemas::schema_of,
     differences::make_compatible_differences,
     embedded,
-    fake_cluster::{Behaviour, Cluster, version_row},
+    fake_cluster::{Behaviour, Cluster, add_row, version_row},
     history, migrator, newest, pairs,
     spec::assert_is,
 };
@@ -98,13 +99,44 @@ async fn an_overwrite_that_cannot_be_completed_drops_nothing() {
     assert!(matches!(error, MigrateError::InvalidName { .. }), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("schema.sql");
-    std::fs::write(&file, "CREATE TABLE shards (a INT PRIMARY KEY); CREATE INDEX i ON shards (a);")
-        .unwrap();
+    std::fs::write(&file, format!("{SCHEMA_SQL}\nCREATE INDEX i ON shards (range_id);")).unwrap();
     let schema = Schema::from_file(&file, V1_1).unwrap();
     let mut session = cluster.session();
     let error = Command::Overwrite(V1_1).run_with(&schema, &mut session).await.unwrap_err();
     assert!(matches!(error, MigrateError::SynchronousIndex { .. }), "{error}");
     assert_eq!(cluster.contents(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overwrite_with_another_schema_keeps_the_version_of_a_deployment() {
+    let cluster = cluster_at(V1_1).await;
+    let notes = "CREATE TABLE notes (id INT PRIMARY KEY);";
+    let schema = schema_of(&[("1.0", notes)]);
+    let mut session = cluster.session();
+    let without = Setup { versioning: false, ..Setup::default() };
+    let plan = migrator(&schema, &mut session).plan_setup(&without).await.unwrap();
+    migrator(&schema, &mut session).apply(&plan).await.unwrap();
+    let before = cluster.contents();
+    cluster.change(|contents| add_row(contents, "notes", &["1"]));
+    let with_row = cluster.contents();
+    for version in ["1.0", "1.1"] {
+        let schema = schema_of(&[(version, notes)]);
+        let overwrite = Command::Overwrite(version.parse().unwrap());
+        let error = overwrite.run_with(&schema, &mut session).await.unwrap_err();
+        assert!(matches!(error, MigrateError::RecordedForOtherTables { .. }), "{error}");
+        assert!(error.to_string().contains("`postgres` is recorded at 1.1"), "{error}");
+        assert_eq!(cluster.contents(), with_row);
+    }
+    // Without versioning, the version tables are left alone.
+    cluster.take_calls();
+    let overwrite = Overwrite { setup: without, ..Overwrite::default() };
+    let mut migrator = migrator(&schema, &mut session);
+    let plan = migrator.plan_overwrite(&overwrite).await.unwrap();
+    let steps: Vec<_> = plan.steps.iter().map(|step| step.summary()).collect();
+    assert_eq!(steps, ["drop table notes", "create table notes"]);
+    migrator.apply(&plan).await.unwrap();
+    assert_eq!(cluster.contents(), before);
+    assert!(!cluster.take_calls().contains(&"version rows".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
