@@ -337,14 +337,13 @@ impl<'s, 'a> Applier<'s, 'a> {
         self.expire([table]);
         loop {
             if !self.catalog([table]).await?.tables.contains_key(table) {
+                self.check_no_newer_version(to).await?;
                 return Ok(task.done);
             }
             if let Some((_, error)) = task.refused.take() {
                 return Err(self.failed(statement, error));
             }
-            if let Some(to) = to {
-                self.check_no_newer_version(to).await?;
-            }
+            self.check_no_newer_version(to).await?;
             // As late as possible. DSQL has no lock that keeps writers out between this check and
             // the drop, so all servers must be on the older version by now.
             if !with_rows {
@@ -356,7 +355,11 @@ impl<'s, 'a> Applier<'s, 'a> {
                 }
             }
             match self.execute(statement, &mut task).await? {
-                ExecuteResult::Executed(_) => return Ok(true),
+                // An update that was recorded meanwhile lacks the table.
+                ExecuteResult::Executed(_) => {
+                    self.check_no_newer_version(to).await?;
+                    return Ok(true);
+                }
                 ExecuteResult::Unknown => task.done = true,
                 ExecuteResult::NotExecuted => {}
                 ExecuteResult::Refused(error) => task.refused = Some((statement.clone(), error)),
@@ -364,8 +367,13 @@ impl<'s, 'a> Applier<'s, 'a> {
         }
     }
 
-    /// Checks that no version newer than `to` is recorded, under any logical name.
-    async fn check_no_newer_version(&mut self, to: SchemaVersion) -> Result<(), MigrateError> {
+    /// Checks that no version newer than `to`, the target of a rollback, is recorded, under any logical
+    /// name.
+    async fn check_no_newer_version(
+        &mut self,
+        to: Option<SchemaVersion>,
+    ) -> Result<(), MigrateError> {
+        let Some(to) = to else { return Ok(()) };
         for row in self.database.version_rows().await? {
             let version = row.version.as_deref().and_then(|text| text.parse().ok());
             if version.is_some_and(|version: SchemaVersion| version > to) {
@@ -381,9 +389,11 @@ impl<'s, 'a> Applier<'s, 'a> {
 
     /// Writes the version rows and the history row. Returns whether this run did.
     ///
-    /// Before a newer or an adopted version is recorded, all of its objects are checked again, because a concurrent
-    /// overwrite or rollback may have dropped some. If so, the steps of the release are repeated. No
-    /// lock keeps other runs out between this check and the commit, so an overwrite must run alone.
+    /// Before a newer or an adopted version is recorded, all of its objects are checked again, because a
+    /// concurrent overwrite or rollback may have dropped some. If so, the steps of the release are
+    /// repeated. No lock keeps other runs out between this check and the commit, so an overwrite must run
+    /// alone. For a rollback they are checked once more after the commit: either this check finds that a
+    /// table is gone, or the rollback finds the version. A setup has no rollback beside it.
     async fn record(
         &mut self,
         change: &VersionChange,
@@ -393,16 +403,22 @@ impl<'s, 'a> Applier<'s, 'a> {
         let action = format!("recording version {}", change.to);
         let mut attempts = Attempts::new();
         let mut rounds = 0;
-        let mut sent = false;
+        let (mut sent, mut committed) = (false, false);
         loop {
             let rows = self.database.version_rows().await?;
             let now =
                 |name: &str| rows.iter().find(|row| row.database == name).map(VersionRow::text);
             // The other names are recorded in the same transaction.
-            if is_recorded(now(&change.database), change) {
+            let found = now(&change.database);
+            let is_recorded = change.is_recorded_by(found);
+            let is_own = sent && change.from.is_some() && found == Some(&*change.to.to_string());
+            // What a later run has recorded stays.
+            if is_recorded && !is_own || committed && !is_recorded {
                 return Ok(sent);
             }
-            if let Some((name, from)) = change.rows().find(|(name, from)| now(name) != *from) {
+            if !is_recorded
+                && let Some((name, from)) = change.rows().find(|(name, from)| now(name) != *from)
+            {
                 return Err(MigrateError::VersionChanged {
                     database: name.to_owned(),
                     expected: from.unwrap_or("none").to_owned(),
@@ -425,8 +441,11 @@ impl<'s, 'a> Applier<'s, 'a> {
                 }
                 continue;
             }
+            if is_recorded {
+                return Ok(true);
+            }
             match self.database.inner.record_version(change).await {
-                Ok(true) => return Ok(true),
+                Ok(true) => (sent, committed) = (true, true),
                 // A concurrent run has changed the version; the next read of the row shows it.
                 Ok(false) => {}
                 // The response to COMMIT may be lost; the next read of the row decides.
@@ -569,19 +588,5 @@ impl<'s, 'a> Applier<'s, 'a> {
             statement: statement.text(self.database.engine()),
             refusal: source,
         }
-    }
-}
-
-/// Whether the recorded version `now` is the target of `change`, or, for an upgrade, newer: then a
-/// concurrent run has recorded this change and later ones. Every version is newer than 0.0, which
-/// has the version tables only.
-fn is_recorded(now: Option<&str>, change: &VersionChange) -> bool {
-    match now.and_then(|text| text.parse::<SchemaVersion>().ok()) {
-        Some(now) if now == change.to => true,
-        Some(now) => {
-            let may_go_on = change.from.is_some() || change.to == SchemaVersion::NONE;
-            change.is_upgrade() && may_go_on && now > change.to
-        }
-        None => false,
     }
 }

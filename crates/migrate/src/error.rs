@@ -320,9 +320,9 @@ pub enum MigrateError {
         table: String,
     },
 
-    /// A concurrent run dropped objects of a version before it could be recorded.
+    /// A concurrent run dropped objects of a version while it was recorded.
     #[error(
-        "version {version} was not recorded, because a concurrent run dropped objects of this run:\
+        "version {version} is not complete, because a concurrent run dropped objects of this run:\
          {}stop the other run, and run the command again",
         bulleted(missing)
     )]

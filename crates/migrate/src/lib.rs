@@ -5,8 +5,8 @@
 //! (aurora-dsql.md#ddl-in-transactions), and the catalog shows whether the step is in effect *and
 //! equal to its definition*. A run that ended early is continued by running it again, and runs can
 //! be concurrent: each skips the steps that others have done. Only an
-//! [overwrite](Migrator::plan_overwrite) must run alone, because it drops tables that others
-//! create.
+//! [overwrite](Migrator::plan_overwrite) must run alone, and no update beside a
+//! [rollback](Migrator::plan_rollback), because they drop tables that others create.
 //!
 //! ```text
 //! Schema ──────► Migrator ──► Plan ──► apply: probe → execute → probe

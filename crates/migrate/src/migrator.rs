@@ -17,9 +17,9 @@ use crate::{
 /// Migrates one database, recorded under a logical name, to versions of a schema.
 ///
 /// Making a plan only reads; [`apply`](Self::apply) executes it. Both can be repeated at any time,
-/// and by several processes at the same time. The exception is the plan of an
-/// [overwrite](Self::plan_overwrite), which must run alone, because it drops tables that others
-/// create.
+/// and by several processes at the same time. The exceptions are the plan of an
+/// [overwrite](Self::plan_overwrite), which must run alone, and an update beside a
+/// [rollback](Self::plan_rollback): they drop tables that others create.
 pub struct Migrator<'a> {
     pub(crate) database: RetryingDatabase<'a>,
     pub(crate) schema: &'a Schema,

@@ -134,6 +134,20 @@ impl VersionChange {
         self.old_version().is_none_or(|from| from < self.to)
     }
 
+    /// Whether the recorded version `now` is the new one, or, for an upgrade, newer: then a concurrent
+    /// run has recorded this change and later ones. Every version is newer than 0.0, which has the
+    /// version tables only.
+    pub(crate) fn is_recorded_by(&self, now: Option<&str>) -> bool {
+        match now.and_then(|text| text.parse::<SchemaVersion>().ok()) {
+            Some(now) if now == self.to => true,
+            Some(now) => {
+                let may_go_on = self.from.is_some() || self.to == SchemaVersion::NONE;
+                self.is_upgrade() && may_go_on && now > self.to
+            }
+            None => false,
+        }
+    }
+
     /// The logical names with the recorded texts of their old versions.
     pub fn rows(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let also = self.also.iter().map(|(name, from)| (name.as_str(), Some(from.as_str())));

@@ -1,6 +1,7 @@
 //! Concurrent runs: all succeed, and together have the effect of one.
 
 use temporal_dsql_domain::SchemaVersion;
+use temporal_dsql_migrate::MigrateError;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -67,6 +68,28 @@ async fn ten_rollbacks_at_once_all_succeed_and_leave_one_history_row() {
         ten_at_once(Command::Rollback(V1_0), &cluster, seed).await;
         assert_is(&cluster.contents().catalog, V1_0);
         assert_eq!(history(&cluster), pairs(&[("0", "1.1"), ("1.1", "1.0")]), "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_and_an_update_at_once_leave_the_tables_of_the_version_or_one_of_them_fails() {
+    for seed in 0..200 {
+        let cluster = cluster_at(V1_1).await;
+        fastrand::seed(seed);
+        let mut runs = JoinSet::new();
+        for (run, command) in (0..).zip([Command::Rollback(V1_0), Command::Update(V1_1)]) {
+            let mut session = cluster.session().interleaved(seed * RUNS + run);
+            runs.spawn(async move { command.run_with(embedded(), &mut session).await });
+        }
+        let results = runs.join_all().await;
+        for error in results.iter().filter_map(|result| result.as_ref().err()) {
+            assert!(matches!(error, MigrateError::VersionChanged { .. }), "seed {seed}: {error}");
+        }
+        if results.iter().all(Result::is_ok) {
+            let contents = cluster.contents();
+            let recorded = contents.versions[0].0.version.as_deref().unwrap();
+            assert_is(&contents.catalog, recorded.parse().unwrap());
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Rollbacks: the version is lowered first, under all names, and no other table is touched.
 
-use temporal_dsql_migrate::{IgnoreProgress, MigrateError, Migrator, Timeouts};
+use temporal_dsql_migrate::{IgnoreProgress, MigrateError, Migrator, Progress, Timeouts};
 
 use crate::{
     Command, V1_0, V1_1, cluster_at,
     commands::{does_nothing, fails},
     embedded,
-    fake_cluster::{Cluster, add_row, version_row},
+    fake_cluster::{Cluster, Fault, add_row, version_row},
     history, migrator, pairs,
     spec::assert_is,
 };
@@ -74,6 +74,60 @@ async fn a_rollback_after_a_concurrent_update_drops_nothing() {
     let error = migrator.apply(&plan).await.unwrap_err();
     assert!(matches!(error, MigrateError::VersionChanged { .. }), "{error}");
     assert_is(&cluster.contents().catalog, V1_1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_fails_if_an_update_is_recorded_between_its_check_and_its_drop() {
+    let cluster = cluster_at(V1_1).await;
+    let observer = |progress: Progress<'_>| {
+        // The rows are counted in between.
+        if let Progress::Retrying {
+            action: "counting the rows of current_chasm_executions", ..
+        } = progress
+        {
+            cluster.change(|contents| contents.versions[0] = version_row("postgres", "1.1"));
+        }
+    };
+    let mut session = cluster.session();
+    let mut migrator =
+        Migrator::new(embedded(), &mut session, "postgres", Timeouts::default(), &observer);
+    let plan = Command::Rollback(V1_0).plan(&mut migrator).await.unwrap();
+    let count = "rows of current_chasm_executions".to_owned();
+    cluster.behave(|behaviour| behaviour.contended = Some((count, 1)));
+    let error = migrator.apply(&plan).await.unwrap_err();
+    assert!(matches!(error, MigrateError::VersionChanged { .. }), "{error}");
+    assert!(!cluster.contents().catalog.tables.contains_key(CHASM), "it was too late");
+    Command::Rollback(V1_0).run(cluster.session()).await.unwrap();
+    assert_is(&cluster.contents().catalog, V1_0);
+    assert_eq!(recorded(&cluster), pairs(&[("postgres", "1.0")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_a_rollback_drops_while_its_version_is_recorded_is_made_again() {
+    let cluster = cluster_at(V1_0).await;
+    Command::Update(V1_1).run(cluster.session()).await.unwrap();
+    let calls = cluster.take_calls();
+    let record = calls.iter().position(|call| call == "record 1.1").unwrap();
+    let cluster = cluster_at(V1_0).await;
+    // The response to the commit is lost, and the table is dropped before the version is read again.
+    let call = u32::try_from(record).unwrap() + 1;
+    let (mut session, _) = cluster.session().with_fault(call, Fault::LoseAfter);
+    let observer = |progress: Progress<'_>| {
+        if let Progress::Retrying { action: "recording version 1.1", .. } = progress {
+            cluster.change(|contents| {
+                contents.catalog.tables.remove(CHASM);
+            });
+        }
+    };
+    let mut migrator =
+        Migrator::new(embedded(), &mut session, "postgres", Timeouts::default(), &observer);
+    let plan = migrator.plan_update(Some(V1_1)).await.unwrap();
+    migrator.apply(&plan).await.unwrap();
+    assert_is(&cluster.contents().catalog, V1_1);
+    let calls = cluster.take_calls();
+    let made = calls.iter().filter(|call| *call == "create table current_chasm_executions");
+    assert_eq!(made.count(), 2, "{calls:?}");
+    assert_eq!(history(&cluster), pairs(&[("0", "1.0"), ("1.0", "1.1")]));
 }
 
 #[tokio::test(start_paused = true)]
