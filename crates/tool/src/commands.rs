@@ -10,7 +10,7 @@ use temporal_dsql::migrate::{
     DatabaseError, Digest, MigrateError, Migrator, Overwrite, Plan, PostgresDatabase, Rollback,
     Schema, SchemaError, SessionWatch, Setup, Step, StepAction, StepState, Timeouts,
 };
-use temporal_dsql::{Engine, Table};
+use temporal_dsql::{Engine, SchemaVersion, Table};
 
 use crate::{
     cli::{
@@ -224,6 +224,11 @@ async fn setup_schema(run: Run<'_>, options: &SetupSchema) -> Result<Success, Fa
     if file.is_some() && options.version.is_none() && !options.disable_versioning {
         return Err(Failure::usage(
             "--schema-file needs --version, the version that the file is, or --disable-versioning",
+        ));
+    }
+    if file.is_some() && options.version == Some(SchemaVersion::NONE) {
+        return Err(Failure::usage(
+            "--schema-file needs another --version than 0.0, which has no tables",
         ));
     }
     let schema = || match file {

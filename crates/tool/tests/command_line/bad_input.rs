@@ -345,6 +345,9 @@ async fn schema_files_that_are_wrong_are_refused_by_name_before_anything_runs() 
     }
     fails(&tool, &["update-schema", "--schema-dir", "no/such/dir"], 2, &["no/such/dir"]);
     fails(&tool, &["setup-schema", "--schema-file", "f.sql"], 2, &["--version"]);
+    // Version 0.0 has the version tables only, so nothing of the file would be executed.
+    fails(&tool, &["setup-schema", "-f", "f.sql", "-v", "0.0"], 2, &["--version than 0.0"]);
+    assert_eq!(tables(&database).await, "2");
 }
 
 #[test]
