@@ -9,7 +9,7 @@ use crate::{
     migrator::{DatabaseState, note_of, version_table_differences},
     objects::{Catalog, TableDefinition, compare_table},
     plan::{Plan, Step, StepAction, StepState},
-    schema::{Change, Release, Schema, Statement},
+    schema::{Change, Release, Statement},
     version_tables::{
         self, HISTORY_TABLE, INITIAL_DESCRIPTION, VERSION_TABLE, VersionChange, VersionRow, bounded,
     },
@@ -201,8 +201,8 @@ impl Migrator<'_> {
     ///
     /// # Errors
     /// No version is recorded, the target is newer or unknown, a table of the target is missing, the
-    /// newer versions do more than add tables, a table to be dropped has rows and
-    /// [`Rollback::with_rows`] is not set, or an object depends on it and
+    /// newer versions do more than add tables, as far as they are recorded or in effect, a table to be
+    /// dropped has rows and [`Rollback::with_rows`] is not set, or an object depends on it and
     /// [`Rollback::drop_dependents`] is not set.
     pub async fn plan_rollback(&mut self, rollback: &Rollback) -> Result<Plan, MigrateError> {
         let target = self.known_version(rollback.to)?;
@@ -214,7 +214,7 @@ impl Migrator<'_> {
         if target > current {
             return Err(MigrateError::NotARollback { current, requested: target });
         }
-        let mut added = self.added_tables(target)?;
+        let mut added = self.added_tables(target, &state)?;
         let mut plan = self.empty_plan(Some(current), Some(target));
         self.compare_rest(&mut plan, target, &state.catalog).await?;
         added.retain(|table| state.catalog.tables.contains_key(table));
@@ -524,33 +524,23 @@ impl Migrator<'_> {
         self.release_steps(SchemaVersion::NONE, version, version, catalog).await
     }
 
-    /// Checks that an overwrite does not drop the versions of `rows` and leave their tables: those of the
-    /// embedded schema, if this is another one. `catalog` lists all tables.
-    fn check_not_of_other_tables(
+    /// The tables that the releases after `target` add, in their order. Of releases that are recorded
+    /// under no logical name, only what exists counts: an update may have ended early.
+    fn added_tables(
         &self,
-        rows: &[VersionRow],
-        catalog: &Catalog,
-    ) -> Result<(), MigrateError> {
-        let embedded = Schema::embedded()?;
-        let tables = embedded.objects_at(embedded.newest()).tables;
-        let left = tables.into_keys().find(|table| catalog.others.get(table) == Some(&"table"));
-        match (rows.first(), left) {
-            (Some(row), Some(table)) => {
-                let (database, version) = (row.database.clone(), row.text().to_owned());
-                Err(MigrateError::RecordedForOtherTables { database, version, table })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The tables that the releases after `target` add, in their order.
-    fn added_tables(&self, target: SchemaVersion) -> Result<Vec<String>, MigrateError> {
+        target: SchemaVersion,
+        state: &DatabaseState,
+    ) -> Result<Vec<String>, MigrateError> {
         let newest = self.schema.newest();
-        self.schema.check(target, newest)?;
+        let recorded = state.rows.iter().filter_map(VersionRow::parsed).max().unwrap_or(target);
+        self.schema.check(target, recorded)?;
+        let of_recorded = self.schema.statements_between(target, recorded).len();
         let mut added: Vec<String> = Vec::new();
-        for statement in self.schema.statements_between(target, newest) {
+        let statements = self.schema.statements_between(target, newest);
+        for (position, statement) in statements.iter().enumerate() {
             let is_on_added = |table: &String| added.contains(table);
             match &statement.change {
+                change if position >= of_recorded && !is_visible(change, &state.catalog) => {}
                 Change::CreateTable { name, .. } => added.push(name.clone()),
                 // Dropped with their table.
                 Change::AddColumn { table, .. } if is_on_added(table) => {}
@@ -600,6 +590,18 @@ fn drop_table(
             to,
         },
         state: StepState::Pending,
+    }
+}
+
+/// Whether `catalog` shows that `change` has added something.
+fn is_visible(change: &Change, catalog: &Catalog) -> bool {
+    match change {
+        Change::CreateTable { name, .. } => catalog.tables.contains_key(name),
+        Change::AddColumn { table, column } => {
+            catalog.tables.get(table).is_some_and(|table| table.column(&column.name).is_some())
+        }
+        Change::CreateIndex { name, .. } => catalog.indexes.contains_key(name),
+        _ => false,
     }
 }
 

@@ -1,14 +1,14 @@
-//! What a plan needs and does not make itself: rights of the role, and names that are free. It is looked
-//! up before anything is changed.
+//! What a plan needs and does not make itself: rights of the role, and names that are free; and what
+//! forbids it, such as the version of other tables. It is looked up before anything is changed.
 
 use std::collections::BTreeSet;
 
 use crate::{
     Difference, MigrateError, Migrator,
-    objects::Access,
+    objects::{Access, Catalog},
     plan::{Plan, StepAction},
-    schema::Change,
-    version_tables::{HISTORY_TABLE, VERSION_TABLE},
+    schema::{Change, Schema},
+    version_tables::{HISTORY_TABLE, VERSION_TABLE, VersionRow},
 };
 
 /// What a step needs for a relation.
@@ -65,6 +65,25 @@ impl Migrator<'_> {
             return Ok(plan);
         }
         Err(MigrateError::LacksRights { role: access.role, missing })
+    }
+
+    /// Checks that an overwrite does not drop the versions of `rows` and leave their tables: those of the
+    /// embedded schema, if this is another one. `catalog` lists all tables.
+    pub(crate) fn check_not_of_other_tables(
+        &self,
+        rows: &[VersionRow],
+        catalog: &Catalog,
+    ) -> Result<(), MigrateError> {
+        let embedded = Schema::embedded()?;
+        let tables = embedded.objects_at(embedded.newest()).tables;
+        let left = tables.into_keys().find(|table| catalog.others.get(table) == Some(&"table"));
+        match (rows.first(), left) {
+            (Some(row), Some(table)) => {
+                let (database, version) = (row.database.clone(), row.text().to_owned());
+                Err(MigrateError::RecordedForOtherTables { database, version, table })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

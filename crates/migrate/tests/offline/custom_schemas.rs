@@ -5,7 +5,7 @@ use temporal_dsql_migrate::{MigrateError, Schema, TableDefinition};
 
 use crate::{
     Command, V1_0, V1_1,
-    fake_cluster::{Behaviour, Cluster, Fault},
+    fake_cluster::{Behaviour, Cluster, Fault, version_row},
     migrator,
 };
 
@@ -110,6 +110,49 @@ async fn a_version_that_does_more_than_add_tables_cannot_be_rolled_back() {
         assert!(error.to_string().contains(summary), "{error}");
     }
     at(schema, &cluster, V1_2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_is_judged_by_the_recorded_versions_and_by_what_exists_of_later_ones() {
+    let schema = schema_of(&[
+        ("1.0", "CREATE TABLE a (id INT PRIMARY KEY);"),
+        ("1.1", "CREATE TABLE b (id INT PRIMARY KEY);"),
+        (
+            "1.2",
+            "CREATE TABLE c (id INT PRIMARY KEY);
+             ALTER TABLE a ADD COLUMN x INT;
+             CREATE INDEX ASYNC a_x ON a (x);
+             DROP TABLE b;",
+        ),
+        ("1.3", "TRUNCATE a;"),
+    ]);
+    // An update to 1.2 has not begun, or has ended after its first statement.
+    let table = |name: &str| schema.objects_at(V1_2).tables[name].clone();
+    for made in [None, Some("c")] {
+        let cluster = cluster_at(&schema, V1_1).await;
+        cluster.change(|contents| {
+            contents.catalog.tables.extend(made.map(|name| (name.to_owned(), table(name))));
+        });
+        Command::Rollback(V1_0).run_with(&schema, &mut cluster.session()).await.unwrap();
+        at(&schema, &cluster, V1_0);
+    }
+    // After its second, a table of 1.0 is another one.
+    let cluster = cluster_at(&schema, V1_1).await;
+    cluster.change(|contents| {
+        contents.catalog.tables.insert("a".to_owned(), table("a"));
+    });
+    let before = cluster.contents();
+    let rollback = Command::Rollback(V1_0).run_with(&schema, &mut cluster.session()).await;
+    let error = rollback.unwrap_err();
+    assert!(matches!(error, MigrateError::Irreversible { version: V1_2, .. }), "{error}");
+    assert!(error.to_string().contains("(add column a.x)"), "{error}");
+    assert_eq!(cluster.contents(), before);
+    // If 1.2 is recorded under another name, it counts as a whole.
+    let cluster = cluster_at(&schema, V1_1).await;
+    cluster.change(|contents| contents.versions.push(version_row("temporal", "1.2")));
+    let rollback = Command::Rollback(V1_0).run_with(&schema, &mut cluster.session()).await;
+    let error = rollback.unwrap_err();
+    assert!(matches!(error, MigrateError::Irreversible { version: V1_2, .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
