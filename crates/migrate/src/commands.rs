@@ -63,8 +63,9 @@ impl Migrator<'_> {
     /// to do, as for Temporal's tool.
     ///
     /// # Errors
-    /// The database is at another version, has objects of a newer version, or has objects that differ
-    /// from the schema. Nothing was changed.
+    /// The database is at another version, has objects of a newer version, has objects that differ
+    /// from the schema, or is what an overwrite that ended early has left of a deployment. Nothing was
+    /// changed.
     pub async fn plan_setup(&mut self, setup: &Setup) -> Result<Plan, MigrateError> {
         let plan = self.setup_plan(setup).await?;
         self.preflight(plan).await
@@ -92,6 +93,9 @@ impl Migrator<'_> {
                 plan.steps.push(self.initial_record(version));
             } else {
                 plan.steps = self.setup_steps(setup, version, &state.catalog).await?;
+            }
+            if state.rows.is_empty() {
+                self.check_no_rows_of_servers(version, &state.catalog).await?;
             }
             return Ok(plan);
         };
@@ -309,7 +313,7 @@ impl Migrator<'_> {
     ///
     /// Without versioning, the version tables are neither read nor dropped. With it, they are dropped
     /// first: a run that ends early must not leave a recorded version that the database no longer has.
-    /// An overwrite that ended early must be repeated as an overwrite: a setup would keep the remaining
+    /// An overwrite that ended early must be repeated as an overwrite: a setup does not take the remaining
     /// tables with their rows.
     ///
     /// # Errors

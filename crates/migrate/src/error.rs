@@ -174,6 +174,19 @@ pub enum MigrateError {
         others: Vec<String>,
     },
 
+    /// No version is recorded, tables are missing, and servers have written others. Nothing was changed.
+    #[error(
+        "no schema version is recorded, table {missing} is missing and table {table} has rows of \
+         servers, so this is not a setup that ended early; nothing was changed; if an `--overwrite` \
+         ended early, repeat it; if not, run `adopt-schema`"
+    )]
+    HasRowsOfServers {
+        /// A table with rows.
+        table: String,
+        /// A table that is missing.
+        missing: String,
+    },
+
     /// The logical name of the database is invalid.
     #[error("the logical database name {reason}")]
     InvalidName {

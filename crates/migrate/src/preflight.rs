@@ -1,7 +1,10 @@
 //! What a plan needs and does not make itself: rights of the role, and names that are free; and what
-//! forbids it, such as the version of other tables. It is looked up before anything is changed.
+//! forbids it: the version of other tables, and rows of servers. It is looked up before anything is
+//! changed.
 
 use std::collections::BTreeSet;
+
+use temporal_dsql_domain::SchemaVersion;
 
 use crate::{
     Difference, MigrateError, Migrator,
@@ -10,6 +13,10 @@ use crate::{
     schema::{Change, Schema},
     version_tables::{HISTORY_TABLE, VERSION_TABLE, VersionRow},
 };
+
+/// The tables that servers write first. An overwrite drops the first of them last, and one of the Go tool,
+/// which drops tables by name, drops the second after the version.
+const FIRST_WRITTEN: [&str; 2] = ["cluster_metadata_info", "shards"];
 
 /// What a step needs for a relation.
 enum Need {
@@ -84,6 +91,30 @@ impl Migrator<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Checks that a setup of `version`, in a database without a recorded one, makes no table beside
+    /// tables with rows of servers. A setup that ended early has no such rows, because no server starts
+    /// without a version.
+    pub(crate) async fn check_no_rows_of_servers(
+        &mut self,
+        version: SchemaVersion,
+        catalog: &Catalog,
+    ) -> Result<(), MigrateError> {
+        let tables = self.schema.objects_at(version).tables;
+        let Some(missing) = tables.keys().find(|name| !catalog.tables.contains_key(*name)) else {
+            return Ok(());
+        };
+        for table in FIRST_WRITTEN {
+            if tables.contains_key(table)
+                && catalog.tables.contains_key(table)
+                && self.database.count_rows(table).await?.is_some()
+            {
+                let (table, missing) = (table.to_owned(), missing.clone());
+                return Err(MigrateError::HasRowsOfServers { table, missing });
+            }
+        }
+        Ok(())
     }
 }
 

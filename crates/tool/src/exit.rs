@@ -177,6 +177,7 @@ impl From<MigrateError> for Failure {
             | E::Drift { .. } => (Exit::Differences, Kind::Differences),
             E::UnknownVersion { .. } | E::InvalidName { .. } => (Exit::Usage, Kind::Usage),
             E::NotSetUp { .. }
+            | E::HasRowsOfServers { .. }
             | E::NothingToAdopt
             | E::UnreadableVersion { .. }
             | E::NeedsUpdate { .. }

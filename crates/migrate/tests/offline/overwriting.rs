@@ -156,6 +156,38 @@ async fn an_overwrite_sets_up_in_the_same_run_what_it_has_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_setup_does_not_complete_an_overwrite_that_ended_early() {
+    for table in ["cluster_metadata_info", "shards"] {
+        let cluster = cluster_at(V1_1).await;
+        cluster.change(|contents| add_row(contents, table, &["1"]));
+        let mut session = cluster.session();
+        let mut migrator = migrator(embedded(), &mut session);
+        let mut plan = migrator.plan_overwrite(&Overwrite::default()).await.unwrap();
+        plan.steps.truncate(10);
+        migrator.apply(&plan).await.unwrap();
+        let error = fails(Command::Setup(V1_1), &cluster).await;
+        let MigrateError::HasRowsOfServers { table: found, .. } = &error else { panic!("{error}") };
+        assert_eq!(found, table);
+        let problem = migrator.status().await.unwrap().problem.unwrap();
+        assert!(problem.contains("if an `--overwrite` ended early, repeat it"), "{problem}");
+        // It has no version, and asks for none.
+        let without = Setup { versioning: false, ..Setup::default() };
+        migrator.plan_setup(&without).await.unwrap();
+        Command::Overwrite(V1_1).run(cluster.session()).await.unwrap();
+        assert_is(&cluster.contents().catalog, V1_1);
+        assert!(!cluster.contents().rows.contains_key(table));
+    }
+    // No table is missing: only the version is lost.
+    let cluster = cluster_at(V1_1).await;
+    cluster.change(|contents| {
+        add_row(contents, "shards", &["1"]);
+        contents.versions.clear();
+    });
+    Command::Setup(V1_1).run(cluster.session()).await.unwrap();
+    assert_eq!(cluster.contents().rows["shards"].len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn objects_dropped_during_a_setup_are_recreated_before_its_version_is_recorded() {
     for table in ["executions", "namespace_metadata", "namespaces", VERSION_TABLE] {
         let cluster = Cluster::new(Behaviour::default());
