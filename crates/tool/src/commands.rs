@@ -171,25 +171,33 @@ impl CommandContext {
         prompt::confirm(&question, asks_for_word.then_some(DIFFERENT)).await
     }
 
-    /// Applies the plan, and compares the digests before and after it.
+    /// Applies the plan, and compares the digests before and after it. A run without a step has no proof.
     async fn apply(&mut self, mut plan: Plan, proof: &Proof) -> Result<Success, Failure> {
-        let before = self.digest(proof).await?;
+        let read = Proof { prove: proof.prove && !plan.is_done() };
+        let before = self.digest(&read).await?;
         let report = self.migrator().apply(&plan).await?;
-        let after = self.digest(proof).await?;
+        let after = self.digest(&read).await?;
         if before != after {
             let reason = anyhow::anyhow!(
                 "current_executions changed while the schema was migrated: {} before, {} after. \
-                 No statement of this run writes it; if servers were writing, stop them and repeat \
-                 the command with --prove",
+                 No statement of this run writes it, so servers were probably writing. The steps of \
+                 this run are in effect, and another run proves nothing about them",
                 before.map_or_else(String::new, |digest| digest.to_string()),
                 after.map_or_else(String::new, |digest| digest.to_string()),
             );
             return Err(Failure::new(Exit::Failed, Kind::Proof, reason));
         }
+        if proof.prove && report.done == 0 {
+            self.reporter.line(
+                "note: --prove has proved nothing: this run has executed no step, and what an earlier \
+                 run has done can no longer be proved",
+            );
+        }
         for step in &mut plan.steps {
             step.state = StepState::InEffect;
         }
-        Ok(Success::Applied { outcome: Outcome::of(&report), plan, report, proof: after })
+        let proof = after.filter(|_| report.done > 0);
+        Ok(Success::Applied { outcome: Outcome::of(&report), plan, report, proof })
     }
 }
 

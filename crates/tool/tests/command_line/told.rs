@@ -4,11 +4,12 @@ use std::{
     io::{BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use crate::support::{Run, Tool, read_until};
+use crate::support::{Run, Tool, blocking, read_until};
 use rustix::process::{Pid, Signal, kill_process};
 use temporal_dsql_testkit::{FaultProxy, HookAction, ScratchDatabase, When, WireFault};
 
@@ -212,6 +213,33 @@ async fn a_proof_tells_its_rows_and_a_dry_run_what_it_would_prove() {
     assert!(run.out.contains("current_executions is unchanged: 1001 rows"), "{}", run.out);
     let dry = tool.ok(&["update-schema", "--prove", "--dry-run"]);
     assert!(dry.out.contains("--prove reads") && dry.out.contains("nothing to do"), "{}", dry.out);
+}
+
+#[test]
+fn a_run_that_does_nothing_proves_nothing_and_says_so() {
+    let Some(database) = blocking(ScratchDatabase::create()) else { return };
+    let (tool, database) = (Tool::new(&database), Arc::new(database));
+    tool.ok(&["setup-schema", "--version", "1.0"]);
+    let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
+    let server = Arc::clone(&database);
+    let write = move || {
+        let row = "INSERT INTO current_executions SELECT 1, gen_random_uuid(), 'w', \
+                   gen_random_uuid(), 'r', 2, 1, 0, NULL, 1, 'x', 'Proto3'";
+        blocking(server.execute(row)).unwrap();
+        HookAction::Continue
+    };
+    let create = "CREATE TABLE current_chasm_executions".to_owned();
+    proxy.inject(When::Executing(create), WireFault::before(write));
+    let (code, json) = Tool::via(&database, proxy.addr()).json(&["update-schema", "--prove"]);
+    assert_eq!((code, &json["kind"]), (1, &"proof".into()), "{json}");
+    let error = json["error"].as_str().unwrap();
+    assert!(error.contains("in effect, and another run proves nothing about them"), "{error}");
+    let run = tool.ok(&["update-schema", "--prove"]);
+    assert!(run.out.starts_with("nothing to do: "), "{}", run.out);
+    assert!(!run.out.contains("unchanged"), "{}", run.out);
+    assert!(run.err.contains("note: --prove has proved nothing"), "{}", run.err);
+    let (code, json) = tool.json(&["update-schema", "--prove"]);
+    assert_eq!((code, json.get("proof")), (0, None), "{json}");
 }
 
 #[tokio::test]
