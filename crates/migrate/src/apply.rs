@@ -219,6 +219,12 @@ impl<'s, 'a> Applier<'s, 'a> {
                 self.drop_table(statement, table, *with_rows, *to).await
             }
             StepAction::DropDependent { statement, dependent } => {
+                // An object is not dropped for a table that stays.
+                for step in &plan.steps[position..] {
+                    if let StepAction::DropTable { table, with_rows, to, .. } = &step.action {
+                        self.check_droppable(table, *with_rows, *to).await?;
+                    }
+                }
                 self.drop_dependent(statement, dependent).await
             }
             StepAction::Record(change) => {
@@ -343,17 +349,7 @@ impl<'s, 'a> Applier<'s, 'a> {
             if let Some((_, error)) = task.refused.take() {
                 return Err(self.failed(statement, error));
             }
-            self.check_no_newer_version(to).await?;
-            // As late as possible. DSQL has no lock that keeps writers out between this check and
-            // the drop, so all servers must be on the older version by now.
-            if !with_rows {
-                let rows = self.database.count_rows(table).await?;
-                if rows.is_some() {
-                    let version_lowered = self.version_recorded;
-                    let table = table.to_owned();
-                    return Err(MigrateError::TableHasRows { table, rows, version_lowered });
-                }
-            }
+            self.check_droppable(table, with_rows, to).await?;
             match self.execute(statement, &mut task).await? {
                 // An update that was recorded meanwhile lacks the table.
                 ExecuteResult::Executed(_) => {
@@ -365,6 +361,26 @@ impl<'s, 'a> Applier<'s, 'a> {
                 ExecuteResult::Refused(error) => task.refused = Some((statement.clone(), error)),
             }
         }
+    }
+
+    /// Checks as late as possible that a table may be dropped. DSQL has no lock that keeps writers out
+    /// between this check and the drop, so all servers must be on the older version by now.
+    async fn check_droppable(
+        &mut self,
+        table: &str,
+        with_rows: bool,
+        to: Option<SchemaVersion>,
+    ) -> Result<(), MigrateError> {
+        self.check_no_newer_version(to).await?;
+        if with_rows {
+            return Ok(());
+        }
+        let rows = self.database.count_rows(table).await?;
+        if rows.is_some() {
+            let (table, version_lowered) = (table.to_owned(), self.version_recorded);
+            return Err(MigrateError::TableHasRows { table, rows, version_lowered });
+        }
+        Ok(())
     }
 
     /// Checks that no version newer than `to`, the target of a rollback, is recorded, under any logical

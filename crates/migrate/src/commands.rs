@@ -195,7 +195,7 @@ impl Migrator<'_> {
 
     /// Plans to roll back to an older version: lowers the recorded version, then drops the tables
     /// that the newer versions added, in reverse order. No other table is changed. Objects that depend on
-    /// these tables are dropped before that, if that is asked for.
+    /// these tables are dropped between the two, if that is asked for.
     ///
     /// The version is lowered first so that no server of the newer version starts after that; it is
     /// lowered in one transaction under every logical name of the tables that has a newer one. All
@@ -223,8 +223,8 @@ impl Migrator<'_> {
         self.compare_rest(&mut plan, target, &state.catalog).await?;
         added.retain(|table| state.catalog.tables.contains_key(table));
         let dependents = rollback.drop_dependents;
-        self.plan_dependents(&mut plan, added.clone(), Some(dependents)).await?;
         self.lower_versions(&mut plan, target, &state).await?;
+        self.plan_dependents(&mut plan, added.clone(), Some(dependents)).await?;
         for table in added.into_iter().rev() {
             let position = self.schema.end_of(target);
             let layouts = self.schema.layouts_of(&table, position, self.schema.newest());

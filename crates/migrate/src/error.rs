@@ -288,7 +288,7 @@ pub enum MigrateError {
 
     /// A table that a rollback would drop has rows.
     #[error(
-        "table {table} has {rows}, which would be lost; nothing was dropped{}; stop the servers \
+        "table {table} has {rows}, which would be lost; it was not dropped{}; stop the servers \
          that write it and delete the rows, or pass `--drop-rows`",
         if *.version_lowered { ", but the recorded version is lowered" } else { "" }
     )]

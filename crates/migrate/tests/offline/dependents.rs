@@ -7,7 +7,7 @@ use crate::{
     commands::fails,
     custom_schemas::schema_of,
     embedded,
-    fake_cluster::{Cluster, Fault},
+    fake_cluster::{Cluster, Fault, add_row},
     history, migrator, pairs,
     spec::assert_is,
 };
@@ -55,8 +55,15 @@ async fn dependents_are_dropped_first_if_that_is_asked_for() {
     let rollback = Rollback { to: V1_0, with_rows: false, drop_dependents: true };
     let plan = migrator.plan_rollback(&rollback).await.unwrap();
     assert!(plan.to_string().contains("DROP VIEW \"public\".\"latest\";"), "{plan}");
-    let first = plan.pending().next().map(|step| step.summary());
-    assert_eq!(first.as_deref(), Some("drop view public.latest"), "before the version is lowered");
+    let pending: Vec<_> = plan.pending().map(|step| step.summary()).collect();
+    assert_eq!(
+        pending,
+        [
+            "record version 1.0 for `postgres`",
+            "drop view public.latest",
+            "drop table current_chasm_executions",
+        ]
+    );
     migrator.apply(&plan).await.unwrap();
     assert_is(&cluster.contents().catalog, V1_0);
     let left: Vec<_> = cluster.contents().dependents.into_iter().map(|d| d.object).collect();
@@ -69,6 +76,35 @@ async fn dependents_are_dropped_first_if_that_is_asked_for() {
     migrator.apply(&plan).await.unwrap();
     assert_is(&cluster.contents().catalog, V1_1);
     assert!(cluster.contents().dependents.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn dependents_of_a_table_stay_if_rows_are_inserted_or_the_version_is_raised_meanwhile() {
+    let rollback = Rollback { to: V1_0, with_rows: false, drop_dependents: true };
+    for has_rows in [true, false] {
+        let cluster = with_dependents([view("latest", CHASM)]).await;
+        let mut session = cluster.session();
+        let mut migrator = migrator(embedded(), &mut session);
+        let mut plan = migrator.plan_rollback(&rollback).await.unwrap();
+        let drops = plan.steps.split_off(plan.steps.len() - 2);
+        if has_rows {
+            plan.steps.extend(drops);
+            cluster.change(|contents| add_row(contents, CHASM, &["1"]));
+            let error = migrator.apply(&plan).await.unwrap_err();
+            let expected = "has 1 row, which would be lost; it was not dropped, but the recorded \
+                            version is lowered; stop the servers";
+            assert!(error.to_string().contains(expected), "{error}");
+        } else {
+            migrator.apply(&plan).await.unwrap();
+            Command::Update(V1_1).run(cluster.session()).await.unwrap();
+            plan.steps = drops;
+            let error = migrator.apply(&plan).await.unwrap_err();
+            assert!(matches!(error, MigrateError::VersionChanged { .. }), "{error}");
+        }
+        let contents = cluster.contents();
+        assert!(contents.catalog.tables.contains_key(CHASM));
+        assert_eq!(contents.dependents, [view("latest", CHASM)]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
