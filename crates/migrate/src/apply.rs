@@ -11,6 +11,8 @@
 //! DSQL builds indexes in the background. All builds of a plan are started as their steps come, and
 //! are waited for together, before the first step that needs them ([`Step::waits_for`]).
 
+mod drops;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use temporal_dsql_client::Attempts;
@@ -20,7 +22,7 @@ use tokio::time::Instant;
 use crate::{
     DatabaseError, Difference, IndexBuildState, MigrateError, Progress, Schema,
     index_build::{self, IndexBuild},
-    objects::{Catalog, Dependent, IndexDefinition, Scope, TableDefinition},
+    objects::{Catalog, IndexDefinition, Scope, TableDefinition},
     plan::{Plan, Probe, Step, StepAction, probe},
     retry::{RetryingDatabase, is_retryable},
     schema::{Change, Statement},
@@ -306,101 +308,6 @@ impl<'s, 'a> Applier<'s, 'a> {
             }
         }
         Ok(Remaining::Probe)
-    }
-
-    async fn drop_dependent(
-        &mut self,
-        statement: &Statement,
-        dependent: &Dependent,
-    ) -> Result<bool, MigrateError> {
-        let mut task = Task::new(statement, &[], &[]);
-        loop {
-            let found = self.database.dependents(std::slice::from_ref(&dependent.relation)).await?;
-            let is_it = |other: &Dependent| other.object == dependent.object;
-            if found.is_some_and(|found| !found.iter().any(is_it)) {
-                return Ok(task.done);
-            }
-            if let Some((_, error)) = task.refused.take() {
-                return Err(self.failed(statement, error));
-            }
-            match self.execute(statement, &mut task).await? {
-                ExecuteResult::Executed(_) => return Ok(true),
-                ExecuteResult::Unknown => task.done = true,
-                ExecuteResult::NotExecuted => {}
-                ExecuteResult::Refused(error) => task.refused = Some((statement.clone(), error)),
-            }
-        }
-    }
-
-    async fn drop_table(
-        &mut self,
-        statement: &Statement,
-        table: &str,
-        with_rows: bool,
-        to: Option<SchemaVersion>,
-    ) -> Result<bool, MigrateError> {
-        let mut task = Task::new(statement, &[], &[]);
-        self.expire([table]);
-        loop {
-            if !self.catalog([table]).await?.tables.contains_key(table) {
-                self.check_no_newer_version(to).await?;
-                return Ok(task.done);
-            }
-            if let Some((_, error)) = task.refused.take() {
-                return Err(self.failed(statement, error));
-            }
-            self.check_droppable(table, with_rows, to).await?;
-            match self.execute(statement, &mut task).await? {
-                // An update that was recorded meanwhile lacks the table.
-                ExecuteResult::Executed(_) => {
-                    self.check_no_newer_version(to).await?;
-                    return Ok(true);
-                }
-                ExecuteResult::Unknown => task.done = true,
-                ExecuteResult::NotExecuted => {}
-                ExecuteResult::Refused(error) => task.refused = Some((statement.clone(), error)),
-            }
-        }
-    }
-
-    /// Checks as late as possible that a table may be dropped. DSQL has no lock that keeps writers out
-    /// between this check and the drop, so all servers must be on the older version by now.
-    async fn check_droppable(
-        &mut self,
-        table: &str,
-        with_rows: bool,
-        to: Option<SchemaVersion>,
-    ) -> Result<(), MigrateError> {
-        self.check_no_newer_version(to).await?;
-        if with_rows {
-            return Ok(());
-        }
-        let rows = self.database.count_rows(table).await?;
-        if rows.is_some() {
-            let (table, version_lowered) = (table.to_owned(), self.version_recorded);
-            return Err(MigrateError::TableHasRows { table, rows, version_lowered });
-        }
-        Ok(())
-    }
-
-    /// Checks that no version newer than `to`, the target of a rollback, is recorded, under any logical
-    /// name.
-    async fn check_no_newer_version(
-        &mut self,
-        to: Option<SchemaVersion>,
-    ) -> Result<(), MigrateError> {
-        let Some(to) = to else { return Ok(()) };
-        for row in self.database.version_rows().await? {
-            let version = row.version.as_deref().and_then(|text| text.parse().ok());
-            if version.is_some_and(|version: SchemaVersion| version > to) {
-                return Err(MigrateError::VersionChanged {
-                    database: row.database,
-                    expected: to.to_string(),
-                    actual: row.version.unwrap_or_default(),
-                });
-            }
-        }
-        Ok(())
     }
 
     /// Writes the version rows and the history row. Returns whether this run did.

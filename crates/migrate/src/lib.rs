@@ -57,6 +57,7 @@ mod progress;
 mod retry;
 #[cfg(test)]
 mod retry_tests;
+mod reversal;
 mod schema;
 mod status;
 mod verify;
