@@ -18,7 +18,7 @@ use self::{
 };
 use crate::{
     cli::{Cli, Connection, Output},
-    exit::Failure,
+    exit::{Exit, Failure, Kind},
     go::Refusals,
     progress::ProgressReporter,
     prompt,
@@ -35,10 +35,29 @@ pub(crate) struct Fenced {
     pub(crate) is_set: bool,
 }
 
+impl Fenced {
+    /// Fails if something else has changed shards since.
+    fn checked(self) -> Result<Success, Failure> {
+        let FenceReport { changed, after } = self.report;
+        let (left, state) = match self.is_set {
+            true => (after.shards - after.fenced, "not fenced"),
+            false => (after.fenced, "fenced"),
+        };
+        if left == 0 {
+            return Ok(Success::Fenced(self));
+        }
+        let (changed, all) = (counted(changed, "shard"), counted(after.shards, "shard"));
+        let reason = anyhow::anyhow!(
+            "changed {changed}, but {left} of {all} of the source are {state}: something else changes \
+             them; run the command again"
+        );
+        Err(Failure::new(Exit::Failed, Kind::ConcurrentRun, reason))
+    }
+}
+
 impl std::fmt::Display for Fenced {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let FenceReport { changed, after } = self.report;
-        let left = if self.is_set { after.shards - after.fenced } else { after.fenced };
         let (state, effect) = match self.is_set {
             true => ("fenced", "no server can write executions or tasks of the source"),
             false => ("not fenced", "servers can take the shards of the source again"),
@@ -48,13 +67,6 @@ impl std::fmt::Display for Fenced {
             changed => format!("done: changed {}", counted(changed, "shard")),
         };
         let all = counted(after.shards, "shard");
-        if left > 0 {
-            return write!(
-                f,
-                "{what}; but {left} of {all} of the source are not {state}: something else changes \
-                 them; run the command again"
-            );
-        }
         write!(f, "{what}; all {all} of the source are {state}: {effect}")
     }
 }
@@ -198,5 +210,5 @@ pub(crate) async fn fence(
         prompt::confirm(&question, None).await?;
     }
     let report = fence.set(is_set).await.map_err(source::failure)?;
-    Ok(Success::Fenced(Fenced { report, is_set }))
+    Fenced { report, is_set }.checked()
 }

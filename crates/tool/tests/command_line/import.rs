@@ -263,6 +263,32 @@ fn a_table_gets_a_line_if_reading_it_takes_a_second() {
 }
 
 #[test]
+fn a_fence_that_something_else_changes_meanwhile_is_a_failure() {
+    let Some(source) = source() else { return };
+    let (tool, from) = (Tool::nowhere(), source.url());
+    for (command, other, state) in [
+        ("unfence-source", "fence-source", "fenced"),
+        ("fence-source", "unfence-source", "not fenced"),
+    ] {
+        tool.ok(&[other, "--from", &from, "--yes"]);
+        let proxy = FaultProxy::start(source.addr().unwrap()).unwrap();
+        let url = from.clone();
+        // After the change is committed and before the shards are counted.
+        let undo = move || {
+            Tool::nowhere().ok(&[other, "--from", &url, "--yes"]);
+            HookAction::Continue
+        };
+        let update = "UPDATE shards SET range_id".to_owned();
+        proxy.inject(When::Executing(update), WireFault::after(undo));
+        let via = source.url_via(proxy.addr());
+        let (code, json) = tool.json(&[command, "--from", &via, "--yes"]);
+        assert_eq!((code, &json["kind"]), (1, &"concurrent-run".into()), "{json}");
+        let error = format!("changed 4 shards, but 4 of 4 shards of the source are {state}: ");
+        assert!(json["error"].as_str().unwrap().starts_with(&error), "{json}");
+    }
+}
+
+#[test]
 fn a_fence_asks_and_changes_nothing_without_an_answer() {
     let Some(source) = source() else { return };
     let tool = Tool::nowhere();
