@@ -210,8 +210,9 @@ pub(crate) struct SetupSchema {
     #[arg(long, requires = "overwrite")]
     pub(crate) drop_different: bool,
 
-    #[command(flatten)]
-    pub(crate) dependents: Dependents,
+    /// With --overwrite, also drop views, foreign keys and functions that depend on the dropped tables
+    #[arg(long, requires = "overwrite")]
+    pub(crate) drop_dependents: bool,
 
     #[command(flatten)]
     pub(crate) safety: SafetyFlags,
@@ -281,8 +282,9 @@ pub(crate) struct RollbackSchema {
     #[arg(long)]
     pub(crate) drop_rows: bool,
 
-    #[command(flatten)]
-    pub(crate) dependents: Dependents,
+    /// Drop views, foreign keys and functions that depend on the dropped tables, too
+    #[arg(long)]
+    pub(crate) drop_dependents: bool,
 
     #[command(flatten)]
     pub(crate) schema: SchemaVersions,
@@ -329,14 +331,6 @@ pub(crate) struct Proof {
     /// Compare digests of all rows of current_executions before and after; writers must be stopped
     #[arg(long)]
     pub(crate) prove: bool,
-}
-
-/// What happens to objects that depend on tables to be dropped.
-#[derive(Args, Debug)]
-pub(crate) struct Dependents {
-    /// Drop views, foreign keys and functions that depend on the dropped tables, too
-    #[arg(long)]
-    pub(crate) drop_dependents: bool,
 }
 
 /// The flags of commands that drop tables.
@@ -495,6 +489,7 @@ mod tests {
             ("t update --version latest", "latest"),
             ("t rollback-schema", "--to"),
             ("t setup --drop-different", "--overwrite"),
+            ("t setup --drop-dependents", "--overwrite"),
             ("t --port 99999 status", "99999"),
             ("t --port 0 status", "1..=65535"),
             ("t --port -1 status", "1..=65535"),

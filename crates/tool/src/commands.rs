@@ -254,7 +254,7 @@ async fn setup_schema(run: Run<'_>, options: &SetupSchema) -> Result<Success, Fa
             let overwrite = Overwrite {
                 setup,
                 drop_different: options.drop_different || is_asked || options.safety.dry_run,
-                drop_dependents: options.dependents.drop_dependents,
+                drop_dependents: options.drop_dependents,
             };
             context.migrator().plan_overwrite(&overwrite).await?
         }
@@ -283,7 +283,7 @@ async fn rollback_schema(run: Run<'_>, options: &RollbackSchema) -> Result<Succe
     let rollback = Rollback {
         to: options.to,
         with_rows: options.drop_rows,
-        drop_dependents: options.dependents.drop_dependents,
+        drop_dependents: options.drop_dependents,
     };
     let plan = context.migrator().plan_rollback(&rollback).await?;
     if options.safety.dry_run {

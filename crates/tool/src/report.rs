@@ -98,7 +98,7 @@ struct Json<'a> {
     /// The kind of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<Kind>,
-    /// The differences of a failure with exit code 3.
+    /// The differences from the schema, with exit code 3.
     #[serde(skip_serializing_if = "<[Difference]>::is_empty")]
     differences: &'a [Difference],
 }
@@ -185,8 +185,16 @@ fn json<'a>(cli: &Cli, exit: Exit, outcome: &'a Result<Success, Failure>) -> Jso
         }
         Ok(Success::DryRun(plans)) => json.dry_run = Some(plans),
         Ok(Success::Status(status)) => json.status = Some(status),
-        Ok(Success::Verified(verification)) => json.verification = Some(verification),
-        Ok(Success::Examined(examination)) => json.doctor = Some(examination),
+        Ok(Success::Verified(verification)) => {
+            json.verification = Some(verification);
+            json.differences = &verification.differences;
+        }
+        Ok(Success::Examined(examination)) => {
+            json.doctor = Some(examination);
+            if exit == Exit::Differences {
+                json.differences = examination.differences();
+            }
+        }
         Ok(Success::Planned(plan)) => json.plan_of_import = Some(plan),
         Ok(Success::Imported(report)) => {
             json.import = Some(report);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use temporal_dsql::{
     dsql::{ConnectError, server_error_of},
-    migrate::{Advice, DatabaseError, MigrateError},
+    migrate::{Advice, DatabaseError, Difference, MigrateError},
 };
 
 use super::Unanswered;
@@ -51,6 +51,9 @@ pub(crate) struct Check {
     /// The measured values, for scripts.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub(crate) values: Map<String, Value>,
+    /// The differences of the database from its schema version.
+    #[serde(skip)]
+    differences: Vec<Difference>,
     /// The exit code of a failure.
     #[serde(skip)]
     exit: Exit,
@@ -58,8 +61,15 @@ pub(crate) struct Check {
 
 impl Check {
     fn new(name: &'static str, status: CheckStatus, detail: impl fmt::Display) -> Self {
-        let detail = detail.to_string();
-        Self { name, status, detail, advice: None, values: Map::new(), exit: Exit::Failed }
+        Self {
+            name,
+            status,
+            detail: detail.to_string(),
+            advice: None,
+            values: Map::new(),
+            differences: Vec::new(),
+            exit: Exit::Failed,
+        }
     }
 
     pub(crate) fn ok(name: &'static str, detail: impl fmt::Display) -> Self {
@@ -97,6 +107,12 @@ impl Check {
     /// Adds a value for scripts.
     pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.values.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Adds the differences of the database from its schema version.
+    pub(crate) fn listing(mut self, differences: &[Difference]) -> Self {
+        self.differences.extend_from_slice(differences);
         self
     }
 
@@ -159,6 +175,12 @@ impl Examination {
         } else {
             Exit::Failed
         }
+    }
+
+    /// The differences of the database from its schema version.
+    pub(crate) fn differences(&self) -> &[Difference] {
+        let mut lists = self.checks.iter().map(|check| &*check.differences);
+        lists.find(|list| !list.is_empty()).unwrap_or_default()
     }
 
     fn count(&self, status: CheckStatus) -> usize {

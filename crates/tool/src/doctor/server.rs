@@ -150,7 +150,7 @@ pub(super) async fn schema(
         | Unanswered::Failed(
             MigrateError::Database { .. } | MigrateError::DeadlineExceeded { .. },
         ) => check,
-        Unanswered::Failed(_) => check.differs(),
+        Unanswered::Failed(error) => check.differs().listing(error.differences()),
     }
 }
 
@@ -178,6 +178,7 @@ fn compared(verified: &Verification, newest: SchemaVersion) -> Check {
     } else {
         Check::failed(SCHEMA, found, Advice::Differences).differs()
     };
+    let check = check.listing(differences);
     check.with("version", version.to_string()).with("differences", differences.len())
 }
 

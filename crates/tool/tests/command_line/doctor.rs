@@ -122,6 +122,11 @@ async fn a_schema_that_this_release_cannot_use_is_exit_code_3_and_names_the_comm
         &["1 difference", "idx_namespaces_name", "`temporal-dsql-tool verify`"],
     );
     assert_eq!(examined.checks["schema"]["values"]["differences"], 1);
+    let missing = serde_json::json!([{ "kind": "missing_index", "index": "idx_namespaces_name" }]);
+    for command in ["doctor", "verify"] {
+        let (code, json) = tool.json(&[command]);
+        assert_eq!((code, &json["differences"]), (3, &missing), "{command}: {json}");
+    }
     examined.is("writes", "ok", &[]);
 
     let examined = examine(&tool, &["--logical-database", "other"]);
