@@ -9,6 +9,7 @@ use crate::{
     migrator::{DatabaseState, note_of, version_table_differences},
     objects::{Catalog, TableDefinition, compare_table},
     plan::{Plan, Step, StepAction, StepState},
+    preflight::check_not_of_other_tables,
     schema::{Change, Release, Statement},
     version_tables::{
         self, HISTORY_TABLE, INITIAL_DESCRIPTION, VERSION_TABLE, VersionChange, VersionRow, bounded,
@@ -399,7 +400,7 @@ impl Migrator<'_> {
             different.extend(differences.iter().cloned());
             plan.steps.push(drop_table(name, true, None, differences));
         }
-        self.check_not_of_other_tables(&rows, &catalog)?;
+        check_not_of_other_tables(&rows, &catalog)?;
         // If no table shows a newer schema, no release has made a version that is not known.
         for row in rows.iter().filter(|_| shows_newer) {
             self.known_version_of(row, &catalog).await?;

@@ -74,25 +74,6 @@ impl Migrator<'_> {
         Err(MigrateError::LacksRights { role: access.role, missing })
     }
 
-    /// Checks that an overwrite does not drop the versions of `rows` and leave their tables: those of the
-    /// embedded schema, if this is another one. `catalog` lists all tables.
-    pub(crate) fn check_not_of_other_tables(
-        &self,
-        rows: &[VersionRow],
-        catalog: &Catalog,
-    ) -> Result<(), MigrateError> {
-        let embedded = Schema::embedded()?;
-        let tables = embedded.objects_at(embedded.newest()).tables;
-        let left = tables.into_keys().find(|table| catalog.others.get(table) == Some(&"table"));
-        match (rows.first(), left) {
-            (Some(row), Some(table)) => {
-                let (database, version) = (row.database.clone(), row.text().to_owned());
-                Err(MigrateError::RecordedForOtherTables { database, version, table })
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Checks that a setup of `version`, in a database without a recorded one, makes no table beside
     /// tables with rows of servers. A setup that ended early has no such rows, because no server starts
     /// without a version.
@@ -137,6 +118,24 @@ impl Need {
         };
         let owner = &found.owner;
         lacks.then(|| format!("ownership of {relation}, which belongs to `{owner}`"))
+    }
+}
+
+/// Checks that an overwrite does not drop the versions of `rows` and leave their tables: those of the
+/// embedded schema, if it is one of another schema. `catalog` lists all tables.
+pub(crate) fn check_not_of_other_tables(
+    rows: &[VersionRow],
+    catalog: &Catalog,
+) -> Result<(), MigrateError> {
+    let embedded = Schema::embedded()?;
+    let tables = embedded.objects_at(embedded.newest()).tables;
+    let left = tables.into_keys().find(|table| catalog.others.get(table) == Some(&"table"));
+    match (rows.first(), left) {
+        (Some(row), Some(table)) => {
+            let (database, version) = (row.database.clone(), row.text().to_owned());
+            Err(MigrateError::RecordedForOtherTables { database, version, table })
+        }
+        _ => Ok(()),
     }
 }
 
