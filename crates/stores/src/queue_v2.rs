@@ -1,5 +1,7 @@
 //! The queue store of named queues: the dead letters of history tasks.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use temporal_dsql_domain::{
     DataBlob, FIRST_MESSAGE_ID, InvalidValue, QueueMessage, QueueName, QueueV2Key, QueueV2Metadata,
     QueueV2Type, QueuesRow, Table,
@@ -129,22 +131,20 @@ impl<S: Store> QueueV2Store<S> {
         InvalidValue::unless(last >= FIRST_MESSAGE_ID, "message_id", || {
             format!("is {last}; it must be at least {FIRST_MESSAGE_ID}")
         })?;
-        let mut session = self.store.session();
-        let row = session.select_from_queue_v2_metadata(queue).await?;
-        let first_min = metadata(&row.ok_or_else(|| not_found(queue))?)?.min_message_id;
-        let request = (queue, last);
+        let request = (queue, last, AtomicI64::new(i64::MAX));
         let mut attempts = 0;
         let deleted = idempotent!({
             attempts += 1;
             self.store.run("RangeDeleteMessages", &request, delete_until)
         })?;
+        let mut session = self.store.session();
         delete_in_chunks!(session.range_delete_from_queue_v2_messages(
             queue,
             FIRST_MESSAGE_ID..deleted.rows_end,
             CHUNK
         ));
         // An attempt whose answer was lost may have raised the smallest id.
-        let min = if attempts == 1 { deleted.min } else { first_min };
+        let min = if attempts == 1 { deleted.min } else { request.2.into_inner() };
         Ok(deleted.new_min.saturating_sub(min).try_into().unwrap_or_default())
     }
 
@@ -187,15 +187,17 @@ struct Deleted {
     rows_end: i64,
 }
 
-/// Raises the smallest id of a queue to the one after `last`, but not beyond the end of the queue.
+/// Raises the smallest id of a queue to the one after `last`, but not beyond the end of the queue, and
+/// lowers `first_min` to the one before.
 fn delete_until<'t>(
     transaction: &'t mut dyn Transaction,
-    (queue, last): &'t (&QueueV2Key, i64),
+    (queue, last, first_min): &'t (&QueueV2Key, i64, AtomicI64),
 ) -> BoxFuture<'t, Result<Deleted, StoreError>> {
     Box::pin(async move {
         let row = transaction.lock_queue_v2_metadata(queue).await?;
         let row = row.ok_or_else(|| not_found(queue))?;
         let min = metadata(&row)?.min_message_id;
+        first_min.fetch_min(min, Ordering::Relaxed);
         let Some(stored) = transaction.last_message_id_of_queue_v2(queue).await? else {
             return Ok(Deleted { min, new_min: min, rows_end: FIRST_MESSAGE_ID });
         };
