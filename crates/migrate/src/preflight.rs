@@ -127,15 +127,15 @@ pub(crate) fn check_not_of_other_tables(
     rows: &[VersionRow],
     catalog: &Catalog,
 ) -> Result<(), MigrateError> {
+    let (Some(row), false) = (rows.first(), catalog.others.is_empty()) else { return Ok(()) };
     let embedded = Schema::embedded()?;
     let tables = embedded.objects_at(embedded.newest()).tables;
-    let left = tables.into_keys().find(|table| catalog.others.get(table) == Some(&"table"));
-    match (rows.first(), left) {
-        (Some(row), Some(table)) => {
+    match tables.into_keys().find(|table| catalog.others.get(table) == Some(&"table")) {
+        None => Ok(()),
+        Some(table) => {
             let (database, version) = (row.database.clone(), row.text().to_owned());
             Err(MigrateError::RecordedForOtherTables { database, version, table })
         }
-        _ => Ok(()),
     }
 }
 
