@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 pub use contents::{Contents, History, add_row, version_row};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Build {
     job: Job,
     index: String,
@@ -77,7 +77,7 @@ impl Default for Behaviour {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct State {
     contents: Contents,
     behaviour: Behaviour,
@@ -108,6 +108,11 @@ impl Cluster {
             calls: Vec::new(),
             definitions_read: 0,
         })))
+    }
+
+    /// Another cluster in the same state.
+    pub fn copied(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.lock().clone())))
     }
 
     pub fn session(&self) -> Session {
@@ -476,13 +481,7 @@ impl SchemaDatabase for Session {
 
     async fn catalog(&mut self, scope: &Scope) -> Result<Catalog, DatabaseError> {
         self.call("catalog".into(), |state| {
-            let mut catalog = state.contents.catalog.clone();
-            let is_read = |name: &String| scope.names.contains(name);
-            for (name, _) in catalog.tables.extract_if(.., |name, _| !is_read(name)) {
-                catalog.others.insert(name, "table");
-            }
-            catalog.indexes.retain(|name, found| is_read(name) || is_read(&found.index.table));
-            catalog.others.retain(|name, _| scope.lists_others || is_read(name));
+            let catalog = state.contents.catalog_of(scope);
             state.definitions_read += catalog.tables.len() + catalog.indexes.len();
             Ok(catalog)
         })

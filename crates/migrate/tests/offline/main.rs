@@ -20,7 +20,10 @@ mod schema_files;
 #[path = "../support/spec.rs"]
 mod spec;
 
-use std::sync::LazyLock;
+use std::{
+    collections::BTreeMap,
+    sync::{LazyLock, Mutex},
+};
 
 use errors::chain;
 use fake_cluster::{Behaviour, Cluster, Session};
@@ -101,11 +104,17 @@ fn migrator<'a>(schema: &'a Schema, session: &'a mut Session) -> Migrator<'a> {
     Migrator::new(schema, session, DEFAULT_DATABASE, Timeouts::default(), &IgnoreProgress)
 }
 
-/// A cluster at `version`.
+/// A cluster at `version`: a copy of the first one at this version.
 async fn cluster_at(version: SchemaVersion) -> Cluster {
+    static CLUSTERS: Mutex<BTreeMap<SchemaVersion, Cluster>> = Mutex::new(BTreeMap::new());
+    let first = CLUSTERS.lock().unwrap().get(&version).map(Cluster::copied);
+    if let Some(copy) = first {
+        return copy;
+    }
     let cluster = Cluster::new(Behaviour::default());
     Command::Setup(version).run(cluster.session()).await.unwrap();
     cluster.take_calls();
+    CLUSTERS.lock().unwrap().insert(version, cluster.copied());
     cluster
 }
 

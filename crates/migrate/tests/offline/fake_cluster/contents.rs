@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use temporal_dsql_migrate::{Catalog, Dependent, Row, VersionRow};
+use temporal_dsql_migrate::{Catalog, CatalogIndex, Dependent, Row, Scope, VersionRow};
 
 /// A history row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,27 @@ pub struct Contents {
     pub owners: BTreeMap<String, String>,
     /// Types, which have the names of tables for themselves.
     pub types: BTreeMap<String, &'static str>,
+}
+
+impl Contents {
+    /// The objects of `scope`.
+    pub fn catalog_of(&self, scope: &Scope) -> Catalog {
+        let Catalog { tables, indexes, others } = &self.catalog;
+        let is_read = |name: &String| scope.names.contains(name);
+        let mut catalog = Catalog { others: others.clone(), ..Catalog::default() };
+        for (name, table) in tables {
+            match is_read(name) {
+                true => drop(catalog.tables.insert(name.clone(), table.clone())),
+                false => drop(catalog.others.insert(name.clone(), "table")),
+            }
+        }
+        let is_of_scope =
+            |(name, found): &(&String, &CatalogIndex)| is_read(name) || is_read(&found.index.table);
+        let indexes = indexes.iter().filter(is_of_scope);
+        catalog.indexes.extend(indexes.map(|(name, found)| (name.clone(), found.clone())));
+        catalog.others.retain(|name, _| scope.lists_others || is_read(name));
+        catalog
+    }
 }
 
 /// A version row with timestamp 0.
