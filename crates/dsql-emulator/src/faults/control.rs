@@ -185,7 +185,7 @@ mod tests {
             assert_eq!(execute(line, &faults), Ok(String::new()), "{line}");
         }
         assert_eq!(faults.pending(), 4 + 4 + 2);
-        assert_eq!(faults.next_commit(), Some(CommitFault::Conflict));
+        assert_eq!(faults.next_commit().0, Some(CommitFault::Conflict));
         let latency = faults.latency();
         assert_eq!(latency.round_trip, Duration::from_millis(5));
         assert_eq!(latency.commit, Duration::from_millis(10));

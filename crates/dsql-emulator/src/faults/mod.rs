@@ -157,23 +157,24 @@ struct HeldCommits {
 
 /// A held commit, which counts until this is dropped.
 #[derive(Debug)]
-pub(crate) struct HeldCommit<'a> {
-    held: &'a watch::Sender<HeldCommits>,
+pub(crate) struct HeldCommit {
+    faults: Faults,
     /// The number of releases before this commit.
     releases: u64,
 }
 
-impl HeldCommit<'_> {
+impl HeldCommit {
     /// Waits until the commit is released.
     pub(crate) async fn released(&self) {
         // The sender is borrowed, so it is not closed.
-        let _ = self.held.subscribe().wait_for(|held| held.releases > self.releases).await;
+        let is_released = |held: &HeldCommits| held.releases > self.releases;
+        let _ = self.faults.0.held.subscribe().wait_for(is_released).await;
     }
 }
 
-impl Drop for HeldCommit<'_> {
+impl Drop for HeldCommit {
     fn drop(&mut self) {
-        self.held.send_modify(|held| held.count -= 1);
+        self.faults.0.held.send_modify(|held| held.count -= 1);
     }
 }
 
@@ -293,9 +294,9 @@ impl Faults {
     /// Removes all pending faults, the latency and the clock shift, and releases all held commits
     /// and jobs.
     pub fn clear(&self) {
-        self.release_commits();
         let mut state = self.state();
         *state = State { happened: state.happened, ..State::default() };
+        self.release_commits();
         self.0.signal.send_modify(|signal| signal.clock = Duration::ZERO);
     }
 
@@ -323,7 +324,8 @@ impl Faults {
         self.state().happened
     }
 
-    pub(crate) fn next_commit(&self) -> Option<CommitFault> {
+    /// The fault of the next commit, with what counts and releases it if it is held.
+    pub(crate) fn next_commit(&self) -> (Option<CommitFault>, Option<HeldCommit>) {
         let mut state = self.state();
         let fault = match state.commits.front_mut() {
             Some((decision, times)) => {
@@ -337,18 +339,17 @@ impl Faults {
             None => state.random.as_mut().and_then(|(random, rates)| draw(random, rates)),
         };
         state.happened.commits += u64::from(fault.is_some());
-        fault
+        // Under the lock, so that `clear` releases every commit that has met the fault.
+        (fault, (fault == Some(CommitFault::Held)).then(|| self.hold()))
     }
 
-    /// Counts a commit as held.
-    pub(crate) fn hold(&self) -> HeldCommit<'_> {
-        let held = &self.0.held;
+    fn hold(&self) -> HeldCommit {
         let mut releases = 0;
-        held.send_modify(|held| {
+        self.0.held.send_modify(|held| {
             held.count += 1;
             releases = held.releases;
         });
-        HeldCommit { held, releases }
+        HeldCommit { faults: self.clone(), releases }
     }
 
     /// What a job that starts waits for: the channel closes when the job is released.
@@ -449,7 +450,7 @@ mod tests {
         faults.script([None, Some(CommitFault::Conflict)]);
         faults.at_commit(CommitFault::LostAnswer { applied: true }, 2);
         assert_eq!(faults.pending(), 3);
-        let happened: Vec<_> = (0..5).map(|_| faults.next_commit()).collect();
+        let happened: Vec<_> = (0..5).map(|_| faults.next_commit().0).collect();
         let lost = Some(CommitFault::LostAnswer { applied: true });
         assert_eq!(happened, [None, Some(CommitFault::Conflict), lost, lost, None]);
         assert_eq!(faults.pending(), 0);
@@ -462,7 +463,7 @@ mod tests {
         let run = |seed| {
             let faults = Faults::default();
             faults.at_random(seed, rates);
-            (0..2_000).map(|_| faults.next_commit()).collect::<Vec<_>>()
+            (0..2_000).map(|_| faults.next_commit().0).collect::<Vec<_>>()
         };
         assert_eq!(run(1), run(1));
         assert_ne!(run(1), run(2));
@@ -497,18 +498,34 @@ mod tests {
         faults.refuse_connections(Refusal::Closed, 0);
         assert_eq!((faults.pending(), faults.undecided()), (0, 0));
         assert_eq!(faults.next_statement("SELECT 1"), None);
-        assert_eq!(faults.next_commit(), None);
+        assert_eq!(faults.next_commit().0, None);
         for _ in 0..2 {
             faults.at_commit(CommitFault::Conflict, usize::MAX);
             faults.at_statement(None, StatementFault::Close, u32::MAX);
             faults.shift_clock(Duration::MAX);
         }
         assert_eq!((faults.pending(), faults.undecided()), (usize::MAX, usize::MAX));
-        assert_eq!(faults.next_commit(), Some(CommitFault::Conflict));
+        assert_eq!(faults.next_commit().0, Some(CommitFault::Conflict));
         assert_eq!(faults.next_statement("SELECT 1"), Some(StatementFault::Close));
         assert!(faults.now() > SystemTime::now() + MAX_SHIFT / 2);
         faults.set_latency(Latency { round_trip: Duration::MAX, commit: Duration::MAX });
         assert_eq!(faults.latency().commit, MAX_LATENCY);
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_has_met_its_fault_is_released_also_by_clear() {
+        let faults = Faults::default();
+        for release in [Faults::release_commits, Faults::clear] {
+            faults.at_commit(CommitFault::Held, 1);
+            let (fault, held) = faults.next_commit();
+            assert_eq!(fault, Some(CommitFault::Held));
+            faults.held_commits(1).await;
+            release(&faults);
+            let held = held.unwrap();
+            held.released().await;
+            drop(held);
+            faults.held_commits(0).await;
+        }
     }
 
     #[test]

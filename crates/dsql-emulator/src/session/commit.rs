@@ -7,7 +7,7 @@ use crate::{
         attempt::reattach, commit_log::NotLogged, footprint::Entry, in_flight::CancelPolicy,
         monitored::Failure, report::Effect, transaction::WriteSetState, worker::Worker,
     },
-    faults::{CommitFault, catalog_conflict, conflict, unavailable},
+    faults::{CommitFault, HeldCommit, catalog_conflict, conflict, unavailable},
     wire::DbError,
 };
 
@@ -23,9 +23,12 @@ enum Committed {
 impl Session {
     /// Commits the transaction. Whatever the result, the transaction ends.
     pub(super) async fn commit(&mut self) -> SessionResult<()> {
-        let fault = self.fault().await;
+        let (fault, held) = self.fault().await;
+        if let Some(held) = &held {
+            held.released().await;
+        }
         let committed = match fault {
-            None => self.try_commit().await,
+            None | Some(CommitFault::Held) => self.try_commit().await,
             Some(CommitFault::Conflict) => Err(conflict().into()),
             Some(CommitFault::CatalogConflict) => Err(catalog_conflict().into()),
             Some(CommitFault::Unavailable { applied: false }) => Err(unavailable().into()),
@@ -38,12 +41,6 @@ impl Session {
                 let _ = self.try_commit().await;
                 Err(SessionError::Close)
             }
-            Some(CommitFault::Held) => {
-                let cluster = self.cluster.clone();
-                let held = cluster.faults.hold();
-                held.released().await;
-                self.try_commit().await
-            }
         };
         self.end_transaction();
         if committed.is_err() {
@@ -54,7 +51,7 @@ impl Session {
 
     /// The fault of this commit. A transaction counts as a commit if it has run a statement, an
     /// implicit one only if it has effects.
-    async fn fault(&mut self) -> Option<CommitFault> {
+    async fn fault(&mut self) -> (Option<CommitFault>, Option<HeldCommit>) {
         let explicit = self.block == Block::Explicit;
         let counts = {
             let worker = self.worker.lock().await;
@@ -63,7 +60,7 @@ impl Session {
             })
         };
         if !counts {
-            return None;
+            return (None, None);
         }
         self.delay(self.cluster.faults.latency().commit).await;
         self.cluster.faults.next_commit()

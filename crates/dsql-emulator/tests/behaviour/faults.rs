@@ -67,6 +67,11 @@ async fn a_lost_answer_closes_the_connection_before_or_after_the_commit() {
     }
 }
 
+async fn held_commits(faults: &Faults, count: usize) {
+    let held = faults.held_commits(count);
+    tokio::time::timeout(Duration::from_secs(60), held).await.expect("a commit is held, or ends");
+}
+
 #[tokio::test]
 async fn a_held_commit_detects_its_conflicts_when_it_is_released() {
     let Some(emulator) = start_default().await else { return };
@@ -80,11 +85,11 @@ async fn a_held_commit_detects_its_conflicts_when_it_is_released() {
     let [first, second, third] = &mut clients[..] else { unreachable!() };
     faults.at_commit(CommitFault::Held, 2);
     let in_the_meantime = async {
-        faults.held_commits(2).await;
+        held_commits(faults, 2).await;
         client.ok("UPDATE t SET id = 4 WHERE id = 1").await;
         assert_eq!(ids(&emulator).await, "2 3 4");
         faults.release_commits();
-        faults.held_commits(0).await;
+        held_commits(faults, 0).await;
     };
     let (conflict, done, ()) = tokio::join!(
         first.run("UPDATE t SET id = 5 WHERE id = 1"),
@@ -96,9 +101,9 @@ async fn a_held_commit_detects_its_conflicts_when_it_is_released() {
     // A connection that is closed holds no commit.
     faults.at_commit(CommitFault::Held, 1);
     let closed = async {
-        faults.held_commits(1).await;
+        held_commits(faults, 1).await;
         faults.drop_connections();
-        faults.held_commits(0).await;
+        held_commits(faults, 0).await;
     };
     let (lost, ()) = tokio::join!(third.try_query("UPDATE t SET id = 7 WHERE id = 3"), closed);
     assert!(lost.is_err());
@@ -256,7 +261,7 @@ async fn the_control_port_does_what_the_api_does() {
     let mut other = Client::connect(&emulator).await;
     assert_eq!(control.send("commit held").await, "ok");
     let released = async {
-        emulator.faults().held_commits(1).await;
+        held_commits(emulator.faults(), 1).await;
         assert_eq!(control.send("release").await, "ok");
     };
     tokio::join!(other.ok("INSERT INTO t VALUES (3)"), released);
