@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{config, execution, trace::Trace};
+use crate::support::{config, execution, faults_have_happened, trace::Trace};
 use temporal_dsql_ports::{Attempt, RetryPolicy, Store};
 use temporal_dsql_store::{DsqlStore, connect};
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
@@ -37,9 +37,7 @@ async fn time_out(store: &DsqlStore, proxy: &FaultProxy) {
     let row = execution().filter();
     let mut session = store.session();
     let is_sent = async {
-        while proxy.pending_faults() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        faults_have_happened(proxy).await;
         // Nothing else happens, so the clock moves to the end of the statement's timeout.
         tokio::time::pause();
     };
