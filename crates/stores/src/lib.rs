@@ -170,7 +170,7 @@ impl Rounds {
                 op: self.op,
                 outcome: Outcome::NotApplied,
                 source: Some(Cause::new(format!(
-                    "rows are left after {} statements, whose changes are kept; call again to continue",
+                    "rows may be left after {} statements, whose changes are kept; call again to continue",
                     Self::MOST
                 ))),
             });

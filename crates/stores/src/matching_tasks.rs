@@ -206,8 +206,8 @@ impl<S: Store> MatchingTaskStore<S> {
     /// an error, calling it again continues the deletion.
     ///
     /// # Errors
-    /// [`StoreError::InvalidArgument`] for a limit of 0, and for a pass that the queue cannot have; and
-    /// those of the store.
+    /// [`StoreError::InvalidArgument`] for a limit of 0, and for a pass that the queue cannot have;
+    /// [`StoreError::Unavailable`] after one million tasks, if `limit` is larger; and those of the store.
     pub async fn complete_tasks_less_than(
         &self,
         queue: &TaskQueueKey,

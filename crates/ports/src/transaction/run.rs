@@ -4,7 +4,8 @@ use crate::{Attempt, BoxFuture, Outcome, Store, StoreError, Transaction};
 
 /// The body of a transaction: a function of the transaction and the request, not a closure.
 ///
-/// It may run several times, so it captures no state and cannot change its request. It must return
+/// It may run several times, so it captures no state, and it changes nothing in its request, except to
+/// note what the runs have read. It must return
 /// every error of the transaction: after an error, the transaction can only be rolled back.
 pub type Body<Req, T> =
     for<'t> fn(&'t mut dyn Transaction, &'t Req) -> BoxFuture<'t, Result<T, StoreError>>;

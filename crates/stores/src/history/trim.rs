@@ -27,8 +27,8 @@ impl<S: Store> HistoryStore<S> {
     /// `TrimHistoryBranch` does the same.)
     ///
     /// # Errors
-    /// [`StoreError::Limit`] if the branch has more than one million nodes, or more ranges than one read
-    /// has statements; and those of the store, after which trimming again continues.
+    /// [`StoreError::Limit`] if reading the nodes of the branch takes more than 1,000 statements, each of one
+    /// range and of at most 1,000 nodes; and those of the store, after which trimming again continues.
     pub async fn trim(
         &self,
         shard_id: ShardId,
