@@ -60,8 +60,9 @@ impl Migrator<'_> {
     /// setup that ended early.
     ///
     /// A database at the requested version, under any logical name, is compared with it, and only
-    /// missing objects without data are created. For 0.0 and a database at any version there is nothing
-    /// to do, as for Temporal's tool.
+    /// missing objects without data are created. A version of another name does not count if no table of
+    /// the schema exists. For 0.0 and a database at any version there is nothing to do, as for Temporal's
+    /// tool.
     ///
     /// # Errors
     /// The database is at another version, has objects of a newer version, has objects that differ
@@ -86,7 +87,9 @@ impl Migrator<'_> {
             self.check_other_names_not_older(version, &state.rows)?;
             let mut plan = self.empty_plan(None, Some(version));
             plan.notes = self.notes_of_other_names(&state.rows, version);
-            if state.rows.iter().any(|row| row.parsed() == Some(version)) {
+            let tables = self.schema.objects_at(version).tables;
+            let has_tables = tables.keys().any(|name| state.catalog.tables.contains_key(name));
+            if has_tables && state.rows.iter().any(|row| row.parsed() == Some(version)) {
                 // The tables are those of another name.
                 self.schema.check(SchemaVersion::NONE, version)?;
                 self.check_no_drift(version, &state.catalog)?;
@@ -344,6 +347,9 @@ impl Migrator<'_> {
             }
             rows => rows?,
         };
+        if !setup.versioning && catalog.kind_of(VERSION_TABLE).is_some() {
+            plan.notes.push(format!("what {VERSION_TABLE} records stays as it is"));
+        }
         for row in &rows {
             if row.database == self.logical_name {
                 plan.from = row.parsed();

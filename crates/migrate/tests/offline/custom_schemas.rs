@@ -156,6 +156,47 @@ async fn a_rollback_is_judged_by_the_recorded_versions_and_by_what_exists_of_lat
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rollback_leaves_what_a_later_version_would_replace() {
+    let schema = &schema_of(&[
+        (
+            "1.0",
+            "CREATE TABLE a (id INT PRIMARY KEY, x INT);
+             CREATE INDEX ASYNC a_x ON a (x);",
+        ),
+        ("1.1", "CREATE TABLE b (id INT PRIMARY KEY);"),
+        (
+            "1.2",
+            "DROP INDEX a_x;
+             CREATE INDEX ASYNC a_x ON a (x, id);
+             DROP TABLE b;
+             CREATE TABLE b (id INT PRIMARY KEY);",
+        ),
+    ]);
+    let cluster = cluster_at(schema, V1_1).await;
+    Command::Rollback(V1_0).run_with(schema, &mut cluster.session()).await.unwrap();
+    at(schema, &cluster, V1_0);
+    // The table of 1.0 is not one that 1.2 has added.
+    let schema = &schema_of(&[
+        ("1.0", "CREATE TABLE a (id INT PRIMARY KEY);"),
+        ("1.1", "CREATE TABLE b (id INT PRIMARY KEY);"),
+        ("1.2", "DROP TABLE a; CREATE TABLE a (id INT PRIMARY KEY);"),
+    ]);
+    let cluster = cluster_at(schema, V1_1).await;
+    Command::Rollback(V1_0).run_with(schema, &mut cluster.session()).await.unwrap();
+    at(schema, &cluster, V1_0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_another_name_records_for_other_tables_does_not_stop_a_setup() {
+    let schema = &schema();
+    let cluster = Cluster::new(Behaviour::default());
+    cluster.change(|contents| contents.versions.push(version_row("temporal", "1.1")));
+    Command::Setup(V1_1).run_with(schema, &mut cluster.session()).await.unwrap();
+    at(schema, &cluster, V1_1);
+    assert_eq!(cluster.contents().versions.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_table_in_an_unfinished_update_may_have_any_layout_in_between_and_no_other() {
     let schema = &schema();
     // An update that ended after it had added the column.
