@@ -316,7 +316,7 @@ impl<'s, 'a> Applier<'s, 'a> {
     /// concurrent overwrite or rollback may have dropped some. If so, the steps of the release are
     /// repeated. No lock keeps other runs out between this check and the commit, so an overwrite must run
     /// alone. For a rollback they are checked once more after the commit: either this check finds that a
-    /// table is gone, or the rollback finds the version. A setup has no rollback beside it.
+    /// table is gone, or the rollback finds the version. A setup is not checked again.
     async fn record(
         &mut self,
         change: &VersionChange,
@@ -336,17 +336,25 @@ impl<'s, 'a> Applier<'s, 'a> {
             let is_recorded = change.is_recorded_by(found);
             let is_own = sent && change.from.is_some() && found == Some(&*change.to.to_string());
             // What a later run has recorded stays.
-            if is_recorded && !is_own || committed && !is_recorded {
+            if is_recorded && !is_own {
                 return Ok(sent);
+            }
+            let changed = |name: &str, expected: Option<&str>| MigrateError::VersionChanged {
+                database: name.to_owned(),
+                expected: expected.unwrap_or("none").to_owned(),
+                actual: now(name).unwrap_or("none").to_owned(),
+            };
+            if committed && !is_recorded {
+                // It has lowered what this run has raised.
+                return match change.from.is_some() && change.is_upgrade() {
+                    true => Err(changed(&change.database, Some(&change.to.to_string()))),
+                    false => Ok(true),
+                };
             }
             if !is_recorded
                 && let Some((name, from)) = change.rows().find(|(name, from)| now(name) != *from)
             {
-                return Err(MigrateError::VersionChanged {
-                    database: name.to_owned(),
-                    expected: from.unwrap_or("none").to_owned(),
-                    actual: now(name).unwrap_or("none").to_owned(),
-                });
+                return Err(changed(name, from));
             }
             let missing = match change.is_upgrade() || change.adopts {
                 true => self.missing(change, target.unwrap_or(change.to)).await?,
@@ -357,6 +365,10 @@ impl<'s, 'a> Applier<'s, 'a> {
                     return Err(MigrateError::ConcurrentlyDropped { version: change.to, missing });
                 }
                 rounds += 1;
+                // What a rollback has dropped since the version was read is not made again.
+                if is_recorded && self.database.version_rows().await? != rows {
+                    continue;
+                }
                 for step in release {
                     if let StepAction::Run { statement, layouts, key } = &step.action {
                         self.run(statement, layouts, key).await?;

@@ -196,7 +196,7 @@ pub struct Session {
     conflicts: BTreeMap<String, u32>,
     fault: Option<(u32, Fault)>,
     signal: Arc<FaultSignal>,
-    random: Option<fastrand::Rng>,
+    random: Option<(fastrand::Rng, u32)>,
 }
 
 impl Session {
@@ -207,9 +207,10 @@ impl Session {
         (self, signal)
     }
 
-    /// Interleaves other runs, in an order that depends on `seed`.
-    pub fn interleaved(mut self, seed: u64) -> Self {
-        self.random = Some(fastrand::Rng::with_seed(seed));
+    /// Interleaves other runs, in an order that depends on `seed`: before each call, at most this many
+    /// of their calls.
+    pub fn interleaved(mut self, seed: u64, most: u32) -> Self {
+        self.random = Some((fastrand::Rng::with_seed(seed), most));
         self
     }
 
@@ -218,8 +219,8 @@ impl Session {
         name: String,
         work: impl FnOnce(&mut State) -> Result<T, DatabaseError> + Send,
     ) -> Result<T, DatabaseError> {
-        if let Some(random) = &mut self.random {
-            for _ in 0..random.u32(0..4) {
+        if let Some((random, most)) = &mut self.random {
+            for _ in 0..random.u32(0..=*most) {
                 tokio::task::yield_now().await;
             }
         }
