@@ -306,7 +306,7 @@ pub enum MigrateError {
     #[error(
         "the tables are also recorded for database `{database}`, at {version}, and a setup of \
          {requested} would change them; run `update-schema --logical-database {database}` first, or \
-         delete its row in schema_version"
+         delete its row in schema_version and run `adopt-schema`"
     )]
     OlderElsewhere {
         /// The other logical name.
@@ -321,8 +321,8 @@ pub enum MigrateError {
     #[error(
         "database `{database}` is recorded at {version}, with tables that this schema does not have, \
          such as {table}; an overwrite would drop the version and leave the tables; nothing was \
-         changed; to overwrite the tables of this schema alone, pass `--disable-versioning` in place \
-         of `--version`"
+         changed; to overwrite the tables of this schema alone, and keep the recorded version, pass \
+         `--disable-versioning` in place of `--version`"
     )]
     RecordedForOtherTables {
         /// The logical name.

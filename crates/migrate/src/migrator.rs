@@ -18,8 +18,8 @@ use crate::{
 ///
 /// Making a plan only reads; [`apply`](Self::apply) executes it. Both can be repeated at any time,
 /// and by several processes at the same time. The exceptions are the plan of an
-/// [overwrite](Self::plan_overwrite), which must run alone, and an update beside a
-/// [rollback](Self::plan_rollback): they drop tables that others create.
+/// [overwrite](Self::plan_overwrite), which must run alone, and an update or a
+/// setup beside a [rollback](Self::plan_rollback): they drop tables that others create.
 pub struct Migrator<'a> {
     pub(crate) database: RetryingDatabase<'a>,
     pub(crate) schema: &'a Schema,

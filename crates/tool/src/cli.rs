@@ -26,8 +26,8 @@ For Aurora DSQL, the tool generates IAM tokens with the credentials of the stand
 password for PostgreSQL is read from SQL_PASSWORD only, so that it does not appear in process lists.
 
 Every command can be interrupted and run again, and several runs can go on at the same time. Only \
-setup-schema --overwrite must run alone, and no update beside a rollback, because they drop tables that \
-other runs create.";
+setup-schema --overwrite must run alone, and no update or setup beside a rollback, because they drop \
+tables that other runs create.";
 
 /// Sets up, upgrades, verifies and rolls back the schema of Temporal on Amazon Aurora DSQL.
 #[derive(Debug, Parser)]

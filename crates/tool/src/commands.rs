@@ -115,7 +115,7 @@ impl CommandContext {
 
     /// The plan as a dry run shows it, with what `--prove` would do.
     fn dry_run(mut plan: Plan, proof: &Proof) -> Success {
-        if proof.prove {
+        if proof.prove && !plan.is_done() {
             plan.notes.push(format!(
                 "--prove reads all rows of {} before and after these steps, and fails if they \
                  differ; writers must be stopped",

@@ -223,7 +223,7 @@ fn text(success: &Success) -> String {
     match success {
         Success::Applied { outcome, plan, report, proof } => {
             let version = plan.to.map_or_else(
-                || "no version is recorded".to_owned(),
+                || "this run records no version".to_owned(),
                 |version| format!("`{}` is at version {version}", plan.database),
             );
             let mut text = match outcome {

@@ -57,7 +57,7 @@ fn kill_and_resume(template: &ScratchDatabase, command: &[&str], before: bool, s
     *child.lock().unwrap() = Some(spawned);
     let place = if before { "before" } else { "after" };
     is_killed
-        .recv_timeout(Duration::from_secs(30))
+        .recv_timeout(Duration::from_secs(120))
         .unwrap_or_else(|_| panic!("the tool was not killed {place} `{statement}`"));
     let status = child.lock().unwrap().as_mut().unwrap().wait().unwrap();
     assert!(!status.success(), "the tool survived {place} `{statement}`");
