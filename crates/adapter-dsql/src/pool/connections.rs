@@ -179,12 +179,15 @@ impl Connections {
     /// so that one that broke meanwhile does not turn a write into an unknown outcome.
     pub(super) async fn is_alive(&self, pooled: &mut ServerConnection) -> bool {
         const TIMEOUT: Duration = Duration::from_secs(5);
+        // If the network has failed, every check takes this long until one is over.
+        const TIMEOUT_OF_SUSPECT: Duration = Duration::from_secs(1);
         let is_suspect = pooled.timeout.occurred_since(pooled.used_at);
         if !is_suspect && pooled.used_at.elapsed() <= self.config.idle_check {
             return true;
         }
+        let longest = if is_suspect { TIMEOUT_OF_SUSPECT } else { TIMEOUT };
         let is_alive =
-            matches!(tokio::time::timeout(TIMEOUT, pooled.inner.ping()).await, Ok(Ok(())));
+            matches!(tokio::time::timeout(longest, pooled.inner.ping()).await, Ok(Ok(())));
         if is_alive {
             pooled.record_answer();
         } else {
