@@ -20,7 +20,7 @@ use crate::{
 
 /// How long an import may take to end the chunks that are on their way: less than a container is given
 /// to end, which is often 30 seconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+const GRACE_PERIOD: Duration = Duration::from_secs(10);
 
 /// What a signal stops, once the run has set it.
 #[derive(Default)]
@@ -56,7 +56,7 @@ pub(crate) async fn interruptible(
             outcome = &mut run => Some(outcome),
             _ = interrupt.recv() => None,
             _ = terminate.recv() => None,
-            () = tokio::time::sleep(PATIENCE) => None,
+            () = tokio::time::sleep(GRACE_PERIOD) => None,
         };
         match outcome {
             Some(Err(failure)) if failure.kind == Kind::Interrupted => {

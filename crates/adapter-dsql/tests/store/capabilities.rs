@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use crate::support::{
-    OWNER, PATIENT, blob,
+    LONG_RETRIES, OWNER, blob,
     cluster::{self, credentials},
     set_up, shard, wait_until,
 };
@@ -183,7 +183,7 @@ async fn a_connection_that_breaks_during_the_probe_is_replaced_and_the_probe_rep
         [(WriteForm::Auto, WHOLE_WRITE, true), (WriteForm::StatementPerTable, LOCK, false)]
     {
         let mut config = config(&database, &proxy);
-        config.retry = PATIENT;
+        config.retry = LONG_RETRIES;
         config.write_form = form;
         proxy.inject(When::Matching(text.into()), WireFault::LostAnswer);
         let store = connect(&config).await.unwrap();

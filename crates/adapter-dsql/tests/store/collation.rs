@@ -11,7 +11,7 @@ async fn build_ids_are_removed_in_any_collation() {
     let Some(database) = ScratchDatabase::create_in_english().await else { return };
     crate::support::set_up(&database).await;
     let addr = database.addr().unwrap();
-    let store = crate::support::open(&database, addr, crate::support::PATIENT).await;
+    let store = crate::support::open(&database, addr, crate::support::LONG_RETRIES).await;
     let of = |build_ids: &[&str]| TaskQueueBuildIds {
         namespace_id: NamespaceId(Uuid::from_u128(1)),
         task_queue_name: TaskQueueName::new("queue").unwrap(),

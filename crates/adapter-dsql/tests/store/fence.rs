@@ -4,7 +4,7 @@
 use std::sync::{Arc, mpsc};
 
 use crate::support::{
-    PATIENCE, PATIENT, database_with_proxy,
+    LONG_RETRIES, WAIT_LIMIT, database_with_proxy,
     operations::{
         GuardedWrite, KINDS, TAKEOVER_METHODS, assert_ownership_lost, numbers, take_over,
     },
@@ -134,7 +134,7 @@ async fn a_write_does_not_wait_for_another_write_of_its_shard() {
     let (spawned_write, by) = (first.clone(), Arc::clone(&store));
     let running_write = tokio::spawn(async move { spawned_write.execute_on(&by).await });
     sessions_wait_for_locks(&database, 1).await;
-    tokio::time::timeout(PATIENCE, second.execute_on(&store)).await.expect("no wait").unwrap();
+    tokio::time::timeout(WAIT_LIMIT, second.execute_on(&store)).await.expect("no wait").unwrap();
     assert_eq!(stored(&database, &first).await, second.applied_to(before), "the first waits");
     other.execute(sqlx::raw_sql("ROLLBACK")).await.unwrap();
     running_write.await.unwrap().unwrap();
@@ -147,7 +147,7 @@ async fn a_write_does_not_wait_for_another_write_of_its_shard() {
 async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeover() {
     let Some((database, _proxy)) = database_with_proxy().await else { return };
     let server = database.addr().unwrap();
-    let other = crate::support::open(&database, server, PATIENT).await;
+    let other = crate::support::open(&database, server, LONG_RETRIES).await;
     let config = crate::support::config(&database, server);
     let ask = async |write: &GuardedWrite| stored(&database, write).await;
     crate::support::late::applied_once_and_never_after_a_takeover(

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::support::{
-    PATIENCE, config, current, execution, give_up_after,
+    WAIT_LIMIT, config, current, execution, give_up_after,
     recorder::Recorded,
     store_with_proxy,
     trace::{Span, Trace},
@@ -189,7 +189,7 @@ async fn callers_that_wait_for_a_connection_are_counted_once_each_with_and_witho
     config.retry = RetryPolicy::NEVER;
     config.pool.acquire_timeout = Duration::from_millis(500);
     let impatient = connect(&config, None).await.unwrap();
-    config.pool.acquire_timeout = PATIENCE;
+    config.pool.acquire_timeout = WAIT_LIMIT;
     let patient = connect(&config, None).await.unwrap();
     // Of both stores.
     let waits = || recorded.total("dsql_pool_wait_total", &[]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    PATIENCE, PATIENT, config, execution, recorder::Recorded, until_ok, wait_until,
+    LONG_RETRIES, WAIT_LIMIT, config, execution, recorder::Recorded, until_ok, wait_until,
 };
 use temporal_dsql_client::open_connection;
 use temporal_dsql_ports::{Outcome, Store, StoreError};
@@ -107,7 +107,7 @@ async fn a_role_without_rights_is_unauthorized_and_a_missing_schema_unsupported(
         return;
     };
     let addr = database.addr().unwrap();
-    let store = crate::support::open(&database, addr, PATIENT).await;
+    let store = crate::support::open(&database, addr, LONG_RETRIES).await;
     let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
     assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");
     assert!(ErrorChain(&error).to_string().contains("schema"), "{}", ErrorChain(&error));
@@ -156,7 +156,7 @@ async fn a_connection_that_a_full_server_refuses_is_retried() {
     let mut config = config(&database, database.addr().unwrap());
     config.user = role.clone();
     config.password = Some("right".into());
-    config.pool.acquire_timeout = PATIENCE;
+    config.pool.acquire_timeout = WAIT_LIMIT;
     let first = open_connection(&Connector::new(&config, None).unwrap()).await.unwrap();
     let error = refusal(&config).await;
     assert!(error.is_busy(), "{error:?}");
@@ -178,7 +178,7 @@ async fn connections_that_broke_are_replaced_one_by_one() {
     };
     crate::support::set_up(&database).await;
     let proxy = FaultProxy::start(database.addr().unwrap()).unwrap();
-    let store = crate::support::open(&database, proxy.addr(), PATIENT).await;
+    let store = crate::support::open(&database, proxy.addr(), LONG_RETRIES).await;
     for _ in 0..3 {
         store.session().select_from_executions(&execution().filter()).await.unwrap();
         proxy.cut();

@@ -2,7 +2,9 @@
 
 use std::{cell::Cell, time::Duration};
 
-use crate::support::{PATIENCE, config, execution, give_up_after, sessions_wait_for_locks, shard};
+use crate::support::{
+    WAIT_LIMIT, config, execution, give_up_after, sessions_wait_for_locks, shard,
+};
 use temporal_dsql_ports::{Attempt, Store};
 use temporal_dsql_store::{WriteForm, connect};
 use temporal_dsql_testkit::{ScratchDatabase, When, WireFault};
@@ -154,7 +156,7 @@ fn a_dropped_transaction_releases_its_locks_at_once() {
     rest.block_on(async {
         let mut next = others.begin(Attempt::first("Next")).await.unwrap();
         let lock = next.write_lock_executions(&wanted_key);
-        tokio::time::timeout(PATIENCE, lock).await.expect("the lock is released").unwrap();
+        tokio::time::timeout(WAIT_LIMIT, lock).await.expect("the lock is released").unwrap();
         next.rollback().await.unwrap();
         other.rollback().await.unwrap();
     });

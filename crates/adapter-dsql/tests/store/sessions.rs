@@ -1,6 +1,6 @@
 //! Settings of stock PostgreSQL that end sessions and waits, which DSQL does not have.
 
-use crate::support::{PATIENT, execution, until_ok, wait_until};
+use crate::support::{LONG_RETRIES, execution, until_ok, wait_until};
 use temporal_dsql_ports::{Attempt, Outcome, RetryPolicy, Store, StoreError, StoreExt};
 use temporal_dsql_testkit::ScratchDatabase;
 
@@ -54,7 +54,7 @@ async fn a_transaction_whose_session_was_ended_for_idling_is_not_applied_and_the
 #[tokio::test]
 async fn a_session_that_was_ended_for_idling_is_replaced() {
     let Some(database) = with_setting("idle_session_timeout = '1s'").await else { return };
-    let store = crate::support::open(&database, database.addr().unwrap(), PATIENT).await;
+    let store = crate::support::open(&database, database.addr().unwrap(), LONG_RETRIES).await;
     let row = execution();
     store.session().insert_into_executions(&row).await.unwrap();
     sessions_end(&database, "backend_type = 'client backend'").await;

@@ -1,7 +1,7 @@
 //! Lost answers that no later read resolves: the write returns an unknown outcome, whatever error
 //! follows, because a caller repeats a write that is reported as not applied.
 
-use crate::support::{OWNER, PATIENT, blob, current, execution, trace::Trace};
+use crate::support::{LONG_RETRIES, OWNER, blob, current, execution, trace::Trace};
 use temporal_dsql_domain::{
     ArchetypeId, DataBlob, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardsRow, Tasks,
 };
@@ -89,7 +89,7 @@ async fn tasks_that_a_new_owner_may_have_completed_may_have_been_added() {
         };
         let shards = ShardStore::new(&store);
         // The next owner connects without the proxy.
-        let other = crate::support::open(&database, database.addr().unwrap(), PATIENT).await;
+        let other = crate::support::open(&database, database.addr().unwrap(), LONG_RETRIES).await;
         let runtime = tokio::runtime::Handle::current();
         proxy.inject(
             When::AnyCommit,

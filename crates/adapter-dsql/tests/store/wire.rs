@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    PATIENT, advance_after, current, execution, faults_have_happened, give_up_after,
+    LONG_RETRIES, advance_after, current, execution, faults_have_happened, give_up_after,
     store_with_proxy,
 };
 use temporal_dsql_domain::{
@@ -400,7 +400,7 @@ async fn a_duplicate_that_names_no_table_is_not_taken_for_the_run() {
         "{error:?}"
     );
     // The next attempt finds no row, and inserts it.
-    let store = open(PATIENT).await;
+    let store = open(LONG_RETRIES).await;
     let executions = ExecutionStore::new(&store);
     let request = request();
     refuse(UNNAMED);
@@ -489,7 +489,7 @@ async fn a_path_of_a_chasm_node_may_be_as_long_as_the_column_that_the_database_h
         let column =
             format!("ALTER TABLE chasm_node_maps ALTER chasm_path TYPE VARCHAR({characters})");
         database.execute(&column).await.unwrap();
-        let store = crate::support::open(&database, proxy.addr(), PATIENT).await;
+        let store = crate::support::open(&database, proxy.addr(), LONG_RETRIES).await;
         let (fits, longer) = ([nodes(characters)], nodes(characters.min(1_535) + 1));
         let run = row.filter();
         store.session().replace_into_map(&run, &fits[0]).await.unwrap();

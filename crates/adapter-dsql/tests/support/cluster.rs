@@ -9,7 +9,7 @@ use temporal_dsql_ports::RetryPolicy;
 use temporal_dsql_store::{Config, DsqlStore, connect};
 use temporal_dsql_testkit::ScratchCluster;
 
-use super::{PATIENCE, PATIENT, set_up_at};
+use super::{LONG_RETRIES, WAIT_LIMIT, set_up_at};
 
 /// A cluster with the newest schema, or `None` if there is no server to make one on.
 pub async fn cluster(
@@ -27,8 +27,8 @@ pub async fn cluster(
 /// A configuration for `cluster`, without an effective limit on the rate of connecting.
 pub fn config(cluster: &ScratchCluster) -> Config {
     let mut config = Config::from_emulator(cluster);
-    config.connect_timeout = PATIENCE;
-    config.retry = PATIENT;
+    config.connect_timeout = WAIT_LIMIT;
+    config.retry = LONG_RETRIES;
     config.pool.max_connections = 20;
     config.pool.min_connections = 0;
     config.pool.connection_rate = 1_000;

@@ -49,10 +49,10 @@ pub const RESTORE_SEED: &str = "UPDATE namespace_metadata SET notification_versi
                                 WHERE notification_version <> 1";
 
 /// The limit of a wait for an event that is certain to come.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// The default policy with a longer deadline: on a busy machine, one attempt can take long.
-pub const PATIENT: RetryPolicy =
+pub const LONG_RETRIES: RetryPolicy =
     RetryPolicy::new(Duration::from_millis(20), Duration::from_secs(1), Duration::from_secs(120));
 
 const POLL: Duration = Duration::from_millis(10);
@@ -60,11 +60,11 @@ const POLL: Duration = Duration::from_millis(10);
 /// Waits until `is_done` returns true.
 ///
 /// # Panics
-/// It does not within [`PATIENCE`].
+/// It does not within [`WAIT_LIMIT`].
 pub async fn wait_until(what_if_not: &str, mut is_done: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !is_done().await {
-        assert!(start.elapsed() < PATIENCE, "{what_if_not}");
+        assert!(start.elapsed() < WAIT_LIMIT, "{what_if_not}");
         tokio::time::sleep(POLL).await;
     }
 }
@@ -72,13 +72,13 @@ pub async fn wait_until(what_if_not: &str, mut is_done: impl AsyncFnMut() -> boo
 /// Repeats `operation` until it succeeds.
 ///
 /// # Panics
-/// It does not within [`PATIENCE`].
+/// It does not within [`WAIT_LIMIT`].
 pub async fn until_ok<T, E: Debug>(mut operation: impl AsyncFnMut() -> Result<T, E>) -> T {
     let start = Instant::now();
     loop {
         match operation().await {
             Ok(value) => return value,
-            Err(error) => assert!(start.elapsed() < PATIENCE, "{error:?}"),
+            Err(error) => assert!(start.elapsed() < WAIT_LIMIT, "{error:?}"),
         }
         tokio::time::sleep(POLL).await;
     }
@@ -171,7 +171,7 @@ async fn set_up_at(url: &str, timeouts: Timeouts) {
 /// The same, and a store on the database that is reached over the proxy.
 pub async fn store_with_proxy() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
     let (database, proxy) = database_with_proxy().await?;
-    let store = open(&database, proxy.addr(), PATIENT).await;
+    let store = open(&database, proxy.addr(), LONG_RETRIES).await;
     Some((store, proxy, database))
 }
 
@@ -183,8 +183,8 @@ pub fn config(database: &ScratchDatabase, addr: SocketAddr) -> Config {
     config.database = database.name().into();
     config.engine = Some(Engine::Postgres);
     config.tls.mode = Some(temporal_dsql_store::TlsMode::Disable);
-    config.connect_timeout = PATIENCE;
-    config.retry = PATIENT;
+    config.connect_timeout = WAIT_LIMIT;
+    config.retry = LONG_RETRIES;
     config.pool.max_connections = 20;
     config.pool.min_connections = 0;
     config.pool.connection_rate = 1_000;

@@ -16,7 +16,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{PATIENCE, wait_until};
+use super::{WAIT_LIMIT, wait_until};
 
 /// A relay before one server. Its connections end with the test's runtime.
 pub struct Relay {
@@ -63,7 +63,7 @@ impl Relay {
 
     /// The bytes that were delayed, once the client has disconnected.
     pub async fn delayed_message(&mut self) -> DelayedMessage {
-        tokio::time::timeout(PATIENCE, self.delayed.recv())
+        tokio::time::timeout(WAIT_LIMIT, self.delayed.recv())
             .await
             .expect("the client disconnects")
             .unwrap()
@@ -77,7 +77,7 @@ impl DelayedMessage {
         self.server.write_all(&self.bytes).await.unwrap();
         let _ = self.server.shutdown().await;
         let mut answer = Vec::new();
-        let _ = tokio::time::timeout(PATIENCE, self.server.read_to_end(&mut answer))
+        let _ = tokio::time::timeout(WAIT_LIMIT, self.server.read_to_end(&mut answer))
             .await
             .expect("the server closes");
         assert!(!answer.is_empty(), "the server has answered");

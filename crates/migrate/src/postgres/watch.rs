@@ -24,7 +24,7 @@ const NEXT_LOOK: Duration = Duration::from_secs(10);
 /// How often the end of a cancelled statement is looked for.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a look or a cancellation may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// No session.
 const NONE: i32 = 0;
 
@@ -66,7 +66,7 @@ impl SessionWatch {
                 }
                 Some(())
             };
-            let _ = timeout(PATIENCE, cancel).await;
+            let _ = timeout(REQUEST_LIMIT, cancel).await;
         }
     }
 
@@ -100,7 +100,7 @@ impl SessionWatch {
         sleep(FIRST_LOOK).await;
         loop {
             if let Some(process) = self.process()
-                && let Ok(Some(holders)) = timeout(PATIENCE, self.lock_holders(process)).await
+                && let Ok(Some(holders)) = timeout(REQUEST_LIMIT, self.lock_holders(process)).await
                 && !holders.is_empty()
             {
                 let (holders, elapsed) = (&holders, start.elapsed());

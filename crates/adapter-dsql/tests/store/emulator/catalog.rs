@@ -8,7 +8,7 @@ use std::sync::{
 use temporal_dsql_ports::{Store, StoreExt};
 
 use crate::support::{
-    PATIENT,
+    LONG_RETRIES,
     cluster::{cluster, open},
     execution,
 };
@@ -18,7 +18,7 @@ async fn no_update_is_lost_while_asynchronous_index_builds_finish() {
     const WRITERS: usize = 4;
     const INDEXES: usize = 5;
     let Some(cluster) = cluster(|builder| builder).await else { return };
-    let store = Arc::new(open(&cluster, PATIENT).await);
+    let store = Arc::new(open(&cluster, LONG_RETRIES).await);
     let (attempts, is_over) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
     let mut writers = Vec::new();
     for _ in 0..WRITERS {

@@ -13,7 +13,7 @@ use temporal_dsql_store::{
 use temporal_dsql_testkit::ScratchCluster;
 
 use crate::support::{
-    PATIENT,
+    LONG_RETRIES,
     cluster::{cluster, config, credentials, open},
     execution,
     trace::Trace,
@@ -33,7 +33,7 @@ fn others(cluster: &ScratchCluster) -> SharedCredentialsProvider {
 #[tokio::test]
 async fn host_port_ca_and_credentials_are_enough() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
-    let store = open(&cluster, PATIENT).await;
+    let store = open(&cluster, LONG_RETRIES).await;
     assert_eq!(store.engine(), Engine::Dsql);
     let row = execution();
     assert_eq!(store.session().insert_into_executions(&row).await.unwrap(), 1);
@@ -79,7 +79,7 @@ async fn no_secret_is_logged_at_any_level_while_a_store_is_opened_and_used() {
     temporary.session_token = Some("the-session-token".into());
     let Some(cluster) = cluster(|builder| builder.credentials(temporary)).await else { return };
     let (trace, _guard) = Trace::start();
-    let store = open(&cluster, PATIENT).await;
+    let store = open(&cluster, LONG_RETRIES).await;
     store.session().insert_into_executions(&execution()).await.unwrap();
     let error = refusal(&config(&cluster), others(&cluster)).await;
     tracing::warn!(error = &error as &dyn std::error::Error, "refused");
@@ -133,7 +133,7 @@ async fn a_connection_that_a_busy_cluster_refuses_is_retried() {
         let error = refusal(&config(&cluster), credentials(&cluster)).await;
         assert!(error.is_busy(), "{busy:?}: {}", ErrorChain(&error));
         cluster.faults().refuse_connections(busy, 2);
-        let store = open(&cluster, PATIENT).await;
+        let store = open(&cluster, LONG_RETRIES).await;
         assert_eq!(cluster.faults().pending(), 0);
         store.session().select_from_executions(&execution().filter()).await.unwrap();
     }

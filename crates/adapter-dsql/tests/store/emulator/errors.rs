@@ -15,7 +15,7 @@ use temporal_dsql_stores::{Owner, TaskStore};
 use temporal_dsql_testkit::ScratchCluster;
 
 use crate::support::{
-    PATIENT,
+    LONG_RETRIES,
     cluster::{cluster, open},
     execution,
     recorder::Recorded,
@@ -53,7 +53,7 @@ async fn oc001_at_a_statement_even_a_read_is_contention_and_is_retried() {
     cluster.faults().at_statement(Some("FROM executions"), StatementFault::CatalogConflict, 1);
     let error = strict.session().select_from_executions(&row.filter()).await.unwrap_err();
     assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}");
-    let patient = open(&cluster, PATIENT).await;
+    let patient = open(&cluster, LONG_RETRIES).await;
     cluster.faults().at_statement(Some("FROM executions"), StatementFault::CatalogConflict, 2);
     assert_eq!(patient.session().select_from_executions(&row.filter()).await.unwrap(), None);
     assert_eq!(cluster.faults().pending(), 0);
@@ -62,7 +62,7 @@ async fn oc001_at_a_statement_even_a_read_is_contention_and_is_retried() {
 #[tokio::test]
 async fn a_real_change_of_the_catalog_is_survived_by_open_stores() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
-    let store = open(&cluster, PATIENT).await;
+    let store = open(&cluster, LONG_RETRIES).await;
     for number in 0..5 {
         store.session().insert_into_executions(&execution()).await.unwrap();
         cluster.query(&format!("CREATE TABLE other_{number} (id INT PRIMARY KEY)")).await.unwrap();
@@ -99,7 +99,7 @@ async fn an_internal_error_is_unavailable_and_its_outcome_depends_on_the_phase()
 #[tokio::test]
 async fn a_transaction_that_is_too_old_is_a_limit_and_not_applied() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
-    let store = open(&cluster, PATIENT).await;
+    let store = open(&cluster, LONG_RETRIES).await;
     let mut transaction = begin(&store).await;
     transaction.insert_into_executions(&execution()).await.unwrap();
     cluster.faults().shift_clock(Limits::default().transaction_age + Duration::from_secs(1));
@@ -121,7 +121,7 @@ async fn rows_and_bytes_beyond_the_limit_of_a_transaction_are_limits_and_not_app
     };
     // The limits hold for rows only: setting up the schema writes none but a few.
     let Some(cluster) = cluster(|builder| builder.limits(limits)).await else { return };
-    let store = open(&cluster, PATIENT).await;
+    let store = open(&cluster, LONG_RETRIES).await;
     let mut transaction = begin(&store).await;
     for _ in 0..3 {
         transaction.insert_into_executions(&execution()).await.unwrap();
@@ -156,7 +156,7 @@ async fn a_message_that_no_server_answers_is_a_limit_before_it_is_sent() {
     let recorded = Recorded::default();
     let _recorder = metrics::set_default_local_recorder(&recorded);
     let Some(cluster) = cluster(|builder| builder).await else { return };
-    let store = open(&cluster, PATIENT).await;
+    let store = open(&cluster, LONG_RETRIES).await;
     let owner = Owner { shard_id: ShardId(1), range_id: 1 };
     let shard =
         ShardsRow { shard_id: owner.shard_id, range_id: owner.range_id, data: execution().data };
@@ -190,7 +190,7 @@ async fn a_message_that_no_server_answers_is_a_limit_before_it_is_sent() {
 #[tokio::test]
 async fn a_duplicate_a_failed_transaction_and_a_missing_table_are_distinct_errors() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
-    let store = open(&cluster, PATIENT).await;
+    let store = open(&cluster, LONG_RETRIES).await;
     let row = execution();
     store.session().insert_into_executions(&row).await.unwrap();
     let mut transaction = begin(&store).await;

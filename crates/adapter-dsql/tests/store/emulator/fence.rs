@@ -12,7 +12,7 @@ use temporal_dsql_stores::{ExecutionStore, Owner, ShardStore};
 use temporal_dsql_testkit::ScratchCluster;
 
 use crate::support::{
-    PATIENT, advance, blob,
+    LONG_RETRIES, advance, blob,
     cluster::{cluster, config, credentials, open},
     late,
     operations::{
@@ -68,7 +68,7 @@ async fn taken_over_before_the_commit(
     store: Arc<DsqlStore>,
     writes: &[(GuardedWrite, TakeoverMethod)],
 ) -> Vec<Result<(), temporal_dsql_ports::StoreError>> {
-    let next_owner = open(cluster, PATIENT).await;
+    let next_owner = open(cluster, LONG_RETRIES).await;
     // Its statements are prepared.
     let elsewhere = Owner { shard_id: ShardId(99), range_id: 1 };
     GuardedWrite::prepared(&next_owner, Kind::AddTasks, elsewhere).await;
@@ -121,7 +121,7 @@ async fn a_takeover_between_the_snapshot_of_a_write_and_its_commit_ends_the_writ
 async fn a_late_commit_fails_after_a_takeover_and_takes_effect_without_one() {
     const TIMEOUT: Duration = Duration::from_secs(60);
     let Some(cluster) = one_statement().await else { return };
-    let other = open(&cluster, PATIENT).await;
+    let other = open(&cluster, LONG_RETRIES).await;
     let mut config = config(&cluster);
     config.retry = RetryPolicy::NEVER;
     let with_takeover = prepared(&other).await;
@@ -170,7 +170,7 @@ async fn a_late_commit_fails_after_a_takeover_and_takes_effect_without_one() {
 async fn a_statement_that_arrives_late_is_applied_once_and_never_after_a_takeover() {
     let Some(cluster) = one_statement().await else { return };
     let server = SocketAddr::from(([127, 0, 0, 1], cluster.port()));
-    let other = open(&cluster, PATIENT).await;
+    let other = open(&cluster, LONG_RETRIES).await;
     let ask = async |write: &GuardedWrite| stored(&cluster, write).await;
     late::applied_once_and_never_after_a_takeover(
         server,

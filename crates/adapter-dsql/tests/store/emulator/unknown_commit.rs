@@ -7,7 +7,7 @@ use temporal_dsql_domain::ArchetypeId;
 use temporal_dsql_ports::{Outcome, Store, StoreExt};
 
 use crate::support::{
-    PATIENT,
+    LONG_RETRIES,
     cluster::{cluster, open},
     current,
 };
@@ -15,7 +15,7 @@ use crate::support::{
 #[tokio::test]
 async fn an_autocommit_write_whose_answer_is_lost_is_not_sent_again() {
     let Some(cluster) = cluster(|builder| builder).await else { return };
-    let store = open(&cluster, PATIENT).await;
+    let store = open(&cluster, LONG_RETRIES).await;
     for (applied, archetype) in [(true, ArchetypeId::WORKFLOW), (false, ArchetypeId::SCHEDULER)] {
         let row = current(archetype);
         cluster.faults().at_commit(CommitFault::LostAnswer { applied }, 1);
@@ -34,7 +34,7 @@ async fn counters_under_random_faults_are_exactly_what_was_acknowledged_or_may_h
     let Some(cluster) = cluster(|builder| builder).await else { return };
     let seed = fastrand::u64(..);
     println!("seed {seed}");
-    let store = Arc::new(open(&cluster, PATIENT).await);
+    let store = Arc::new(open(&cluster, LONG_RETRIES).await);
     let rows: Vec<_> = (0..WRITERS)
         .map(|_| {
             let mut row = current(ArchetypeId::ACTIVITY);
