@@ -133,7 +133,8 @@ pub struct Faults(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     signal: watch::Sender<Signal>,
-    held: watch::Sender<HeldCommits>,
+    /// How many held commits have not ended.
+    held: watch::Sender<usize>,
 }
 
 impl Default for Shared {
@@ -141,40 +142,30 @@ impl Default for Shared {
         Self {
             state: Mutex::default(),
             signal: watch::Sender::new(Signal::default()),
-            held: watch::Sender::new(HeldCommits::default()),
+            held: watch::Sender::new(0),
         }
     }
 }
 
-/// The commits that [`CommitFault::Held`] has met.
-#[derive(Clone, Copy, Debug, Default)]
-struct HeldCommits {
-    /// Those that have not ended.
-    count: usize,
-    /// How often all of them were released.
-    releases: u64,
-}
-
-/// A held commit, which counts until this is dropped.
+/// A commit that has met [`CommitFault::Held`], which counts until this is dropped.
 #[derive(Debug)]
 pub(crate) struct HeldCommit {
     faults: Faults,
-    /// The number of releases before this commit.
-    releases: u64,
+    /// Closes when the commit is released.
+    hold: watch::Receiver<()>,
 }
 
 impl HeldCommit {
     /// Waits until the commit is released.
-    pub(crate) async fn released(&self) {
-        // The sender is borrowed, so it is not closed.
-        let is_released = |held: &HeldCommits| held.releases > self.releases;
-        let _ = self.faults.0.held.subscribe().wait_for(is_released).await;
+    pub(crate) async fn released(&mut self) {
+        // Nothing is sent: the error is the release.
+        let _ = self.hold.changed().await;
     }
 }
 
 impl Drop for HeldCommit {
     fn drop(&mut self) {
-        self.faults.0.held.send_modify(|held| held.count -= 1);
+        self.faults.0.held.send_modify(|held| *held -= 1);
     }
 }
 
@@ -195,6 +186,8 @@ struct State {
     refusal: Option<(Refusal, u32)>,
     random: Option<(fastrand::Rng, CommitRates)>,
     latency: Latency,
+    /// Commits that meet [`CommitFault::Held`] wait until this is dropped.
+    commit_hold: Option<watch::Sender<()>>,
     /// Jobs that start while this exists wait until it is dropped.
     job_hold: Option<watch::Sender<()>>,
     happened: FaultReport,
@@ -236,14 +229,14 @@ impl Faults {
     /// Releases all commits that are held. Later commits that meet [`CommitFault::Held`] are held
     /// again.
     pub fn release_commits(&self) {
-        self.0.held.send_modify(|held| held.releases += 1);
+        self.state().commit_hold = None;
     }
 
     /// Waits until the number of held commits is `count`. A released commit counts until it has
     /// ended: 0 means that all have ended.
     pub async fn held_commits(&self, count: usize) {
         // The sender is borrowed, so it is not closed.
-        let _ = self.0.held.subscribe().wait_for(|held| held.count == count).await;
+        let _ = self.0.held.subscribe().wait_for(|held| *held == count).await;
     }
 
     /// Holds the jobs that start from now on: they stay `submitted` until they are released.
@@ -296,7 +289,6 @@ impl Faults {
     pub fn clear(&self) {
         let mut state = self.state();
         *state = State { happened: state.happened, ..State::default() };
-        self.release_commits();
         self.0.signal.send_modify(|signal| signal.clock = Duration::ZERO);
     }
 
@@ -339,17 +331,12 @@ impl Faults {
             None => state.random.as_mut().and_then(|(random, rates)| draw(random, rates)),
         };
         state.happened.commits += u64::from(fault.is_some());
-        // Under the lock, so that `clear` releases every commit that has met the fault.
-        (fault, (fault == Some(CommitFault::Held)).then(|| self.hold()))
-    }
-
-    fn hold(&self) -> HeldCommit {
-        let mut releases = 0;
-        self.0.held.send_modify(|held| {
-            held.count += 1;
-            releases = held.releases;
+        let held = (fault == Some(CommitFault::Held)).then(|| {
+            self.0.held.send_modify(|held| *held += 1);
+            let hold = state.commit_hold.get_or_insert_with(|| watch::Sender::new(()));
+            HeldCommit { faults: self.clone(), hold: hold.subscribe() }
         });
-        HeldCommit { faults: self.clone(), releases }
+        (fault, held)
     }
 
     /// What a job that starts waits for: the channel closes when the job is released.
@@ -521,7 +508,7 @@ mod tests {
             assert_eq!(fault, Some(CommitFault::Held));
             faults.held_commits(1).await;
             release(&faults);
-            let held = held.unwrap();
+            let mut held = held.unwrap();
             held.released().await;
             drop(held);
             faults.held_commits(0).await;

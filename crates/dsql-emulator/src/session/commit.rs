@@ -23,8 +23,8 @@ enum Committed {
 impl Session {
     /// Commits the transaction. Whatever the result, the transaction ends.
     pub(super) async fn commit(&mut self) -> SessionResult<()> {
-        let (fault, held) = self.fault().await;
-        if let Some(held) = &held {
+        let (fault, mut held) = self.fault().await;
+        if let Some(held) = &mut held {
             held.released().await;
         }
         let committed = match fault {
