@@ -21,11 +21,8 @@ impl Applier<'_, '_> {
             if let Some((_, error)) = task.refused.take() {
                 return Err(self.failed(statement, error));
             }
-            match self.execute(statement, &mut task).await? {
-                ExecuteResult::Executed(_) => return Ok(true),
-                ExecuteResult::Unknown => task.done = true,
-                ExecuteResult::NotExecuted => {}
-                ExecuteResult::Refused(error) => task.refused = Some((statement.clone(), error)),
+            if self.execute_drop(&mut task).await? {
+                return Ok(true);
             }
         }
     }
@@ -48,17 +45,24 @@ impl Applier<'_, '_> {
                 return Err(self.failed(statement, error));
             }
             self.check_droppable(table, with_rows, to).await?;
-            match self.execute(statement, &mut task).await? {
+            if self.execute_drop(&mut task).await? {
                 // An update that was recorded meanwhile lacks the table.
-                ExecuteResult::Executed(_) => {
-                    self.check_no_newer_version(to).await?;
-                    return Ok(true);
-                }
-                ExecuteResult::Unknown => task.done = true,
-                ExecuteResult::NotExecuted => {}
-                ExecuteResult::Refused(error) => task.refused = Some((statement.clone(), error)),
+                self.check_no_newer_version(to).await?;
+                return Ok(true);
             }
         }
+    }
+
+    /// Executes the statement of a drop once. Returns whether the server has answered that it is done.
+    async fn execute_drop(&mut self, task: &mut Task<'_>) -> Result<bool, MigrateError> {
+        let statement = task.statement;
+        match self.execute(statement, task).await? {
+            ExecuteResult::Executed(_) => return Ok(true),
+            ExecuteResult::Unknown => task.done = true,
+            ExecuteResult::NotExecuted => {}
+            ExecuteResult::Refused(error) => task.refused = Some((statement.clone(), error)),
+        }
+        Ok(false)
     }
 
     /// Checks as late as possible that a table may be dropped. DSQL has no lock that keeps writers out
