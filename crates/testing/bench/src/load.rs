@@ -116,7 +116,7 @@ pub async fn closed_loop<C: Caller>(callers: Vec<C>, window: Window) -> Result<L
 /// # Errors
 /// The first error of a caller, or an error of `counter`.
 pub async fn join<T: 'static, N: Sub<Output = N> + Send + 'static>(
-    mut running: JoinSet<Result<T>>,
+    running: JoinSet<Result<T>>,
     span: Span,
     counter: impl Fn() -> Result<N> + Send + 'static,
 ) -> Result<(Vec<T>, N)> {
@@ -128,12 +128,21 @@ pub async fn join<T: 'static, N: Sub<Output = N> + Send + 'static>(
         let _ = timeout_at(span.until, all_ended).await;
         anyhow::Ok(counter()? - before)
     });
+    let results = results(running).await?;
+    drop(callers);
+    Ok((results, growth.await.context("the counter panicked")??))
+}
+
+/// The results of all callers, when they have ended.
+///
+/// # Errors
+/// The first error of a caller.
+pub async fn results<T: 'static>(mut running: JoinSet<Result<T>>) -> Result<Vec<T>> {
     let mut results = Vec::new();
     while let Some(ended) = running.join_next().await {
         results.push(ended.context("a caller panicked")??);
     }
-    drop(callers);
-    Ok((results, growth.await.context("the counter panicked")??))
+    Ok(results)
 }
 
 /// The number of calls that end in `span`, and their latencies.

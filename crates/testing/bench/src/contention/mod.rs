@@ -34,7 +34,7 @@ use crate::{
     chart::{Chart, Series},
     cluster::{Cluster, LATENCY},
     context::{Context, runtime},
-    load::{Window, histogram},
+    load::{Window, histogram, results},
     rounds,
     rows::row,
     stats::Spread,
@@ -331,10 +331,7 @@ impl Cell {
             let writer = Writer { store, policy: self.policy, latency, keys, random };
             running.spawn(writer.write(span));
         }
-        let mut each = Vec::new();
-        while let Some(ended) = running.join_next().await {
-            each.push(ended.context("a writer panicked")??);
-        }
+        let each = results(running).await?;
         let seconds = span.seconds();
         let total =
             |count: fn(&writer::WriterResults) -> u64| each.iter().map(count).sum::<u64>() as f64;
