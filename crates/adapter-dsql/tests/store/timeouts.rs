@@ -46,13 +46,19 @@ async fn time_out(store: &DsqlStore, proxy: &FaultProxy) {
     read.unwrap_err();
 }
 
-/// The statement may be slow, or wait for a lock.
-#[tokio::test]
-async fn a_timeout_closes_one_connection_and_the_others_are_checked_once() {
-    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
+/// A store of whose connections one has had a timeout since the others were used.
+async fn after_a_timeout() -> Option<(DsqlStore, FaultProxy, ScratchDatabase)> {
+    let (database, proxy) = crate::support::database_with_proxy().await?;
     let store = open(&database, &proxy).await;
     use_connections(&store, SIZE).await;
     time_out(&store, &proxy).await;
+    Some((store, proxy, database))
+}
+
+/// The statement may be slow, or wait for a lock.
+#[tokio::test]
+async fn a_timeout_closes_one_connection_and_the_others_are_checked_once() {
+    let Some((store, proxy, _database)) = after_a_timeout().await else { return };
     let (trace, _guard) = Trace::start();
     // A check, BEGIN and ROLLBACK; and then without the check.
     for round_trips in [3, 2] {
@@ -68,10 +74,7 @@ async fn a_timeout_closes_one_connection_and_the_others_are_checked_once() {
 /// The network has failed, which the first check shows.
 #[tokio::test]
 async fn a_connection_that_fails_its_check_after_a_timeout_closes_the_others() {
-    let Some((database, proxy)) = crate::support::database_with_proxy().await else { return };
-    let store = open(&database, &proxy).await;
-    use_connections(&store, SIZE).await;
-    time_out(&store, &proxy).await;
+    let Some((store, proxy, _database)) = after_a_timeout().await else { return };
     proxy.cut();
     let (trace, _guard) = Trace::start();
     let before = proxy.round_trips();
