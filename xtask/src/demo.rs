@@ -8,7 +8,8 @@ use crate::process;
 
 /// Crates that the development profile optimises for the tests. The demo is built faster without, and
 /// runs as fast: it sends few statements.
-const NOT_OPTIMISED: [&str; 3] = ["dsql-emulator", "rustls", "rustls-webpki"];
+const NOT_OPTIMISED: [&str; 6] =
+    ["dsql-emulator", "rustls", "rustls-webpki", "sqlx-core", "sqlx-postgres", "tokio"];
 
 /// Runs the demo and returns its exit code.
 ///
