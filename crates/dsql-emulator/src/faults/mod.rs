@@ -207,8 +207,11 @@ impl Faults {
 
     /// Appends the same decision for `times` commits to the script.
     fn decide(&self, decision: Option<CommitFault>, times: usize) {
-        if times > 0 {
-            self.state().commits.push_back((decision, times));
+        let commits = &mut self.state().commits;
+        match commits.back_mut() {
+            Some((last, more)) if *last == decision => *more = more.saturating_add(times),
+            _ if times > 0 => commits.push_back((decision, times)),
+            _ => {}
         }
     }
 

@@ -113,7 +113,7 @@ impl Worker {
         assert!(before > COMMITS / 2, "few commits are left to decide");
         while faults.undecided() == before && child.try_wait().unwrap().is_none() {
             assert!(start.elapsed() < Duration::from_secs(60), "the process does not copy");
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
