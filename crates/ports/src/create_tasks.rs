@@ -2,7 +2,7 @@
 
 use temporal_dsql_domain::{InvalidValue, TaskQueueKey, TasksRow};
 
-use crate::{BoxFuture, ConditionFailed, Store, StoreError, StoreExt, Transaction};
+use crate::{BoxFuture, Cause, ConditionFailed, Store, StoreError, StoreExt, Transaction};
 
 /// The owner of a task queue: the range id that it acquired the queue with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,17 @@ fn lock_check_insert<'t>(
     Box::pin(async move {
         let CreateTasks { lease, tasks } = request;
         lease.check(transaction.read_lock_task_queues(&lease.queue).await?)?;
-        transaction.insert_into_tasks(lease.queue.kind, tasks).await.map(drop)
+        let written = transaction.insert_into_tasks(lease.queue.kind, tasks).await?;
+        if written == tasks.len() as u64 {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt {
+            table: lease.queue.kind.tasks_table(),
+            column: "task_id",
+            source: Some(Cause::new(format!(
+                "{written} tasks were written instead of {}",
+                tasks.len()
+            ))),
+        })
     })
 }

@@ -33,6 +33,12 @@ impl Cause {
     }
 }
 
+/// The source of a [`StoreError::Unavailable`] whose statement is committed and has written another number
+/// of rows than it must. Some rows are written and others are not, so no row proves the operation.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the statement has written a wrong number of rows")]
+pub struct WrongCount(#[source] pub Cause);
+
 /// Whether a failed operation was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -396,6 +402,17 @@ impl StoreError {
             | Self::Unauthorized { .. }
             | Self::Unsupported { .. }
             | Self::Corrupt { .. } => Outcome::NotApplied,
+        }
+    }
+
+    /// Whether a row that the operation writes would prove that an operation of unknown outcome was
+    /// applied: the answer was lost, and the transaction is applied as a whole or not at all.
+    pub fn can_be_proved(&self) -> bool {
+        match self {
+            Self::Unavailable { outcome: Outcome::Unknown, source, .. } => {
+                !source.as_ref().is_some_and(|cause| cause.get().is::<WrongCount>())
+            }
+            _ => false,
         }
     }
 

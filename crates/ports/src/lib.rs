@@ -32,7 +32,7 @@ mod write_set_tests;
 
 pub use clock::{Clock, SystemClock};
 pub use create_tasks::{CreateTasks, TaskQueueLease, create_tasks_by_table};
-pub use error::{Cause, ConditionFailed, Outcome, StoreError};
+pub use error::{Cause, ConditionFailed, Outcome, StoreError, WrongCount};
 pub use future::BoxFuture;
 pub use router::{ArchetypeRouter, CurrentExecutionsRoute, CurrentExecutionsRouter};
 pub use rows::{

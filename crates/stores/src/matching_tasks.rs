@@ -168,7 +168,7 @@ impl<S: Store> MatchingTaskStore<S> {
             return Ok(lease.check(found.map(|found| found.range_id))?);
         };
         match self.store.create_tasks(&CreateTasks { lease, tasks }).await {
-            Err(error) if error.outcome() == Outcome::Unknown => match self.has(first).await {
+            Err(error) if error.can_be_proved() => match self.has(first).await {
                 Ok(true) => Ok(()),
                 Ok(false) | Err(_) => Err(error),
             },

@@ -8,7 +8,7 @@ use temporal_dsql_domain::{
 };
 
 use super::{CHUNK, Owner, Page, check_limit, delete_in_chunks};
-use temporal_dsql_ports::{Outcome, Store, StoreError, Within, WriteSet};
+use temporal_dsql_ports::{Store, StoreError, Within, WriteSet};
 
 define_store! {
     /// The task methods of Temporal's `ExecutionStore`, over any store.
@@ -63,7 +63,7 @@ impl<S: Store> TaskStore<S> {
         set.range_id = Some(owner.range_id);
         set.tasks.push(tasks);
         match self.store.apply(&set).await {
-            Err(error) if error.outcome() == Outcome::Unknown => {
+            Err(error) if error.can_be_proved() => {
                 match self.has_first(owner.shard_id, tasks).await {
                     Ok(true) => Ok(()),
                     Ok(false) | Err(_) => Err(error),

@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{
     Table, TaskLevel, TaskQueueId, TaskQueueKey, TaskQueueKind, TaskQueuesRow, TasksRow,
 };
-use temporal_dsql_ports::{Cause, CreateTasks, MatchingTasks, Outcome, StoreError};
+use temporal_dsql_ports::{Cause, CreateTasks, MatchingTasks, Outcome, StoreError, WrongCount};
 use uuid::Uuid;
 
 use super::{
@@ -180,7 +180,9 @@ fn wrong_count(written: i64, tasks: usize) -> StoreError {
     StoreError::Unavailable {
         op: CreateTasks::OP,
         outcome: Outcome::Unknown,
-        source: Some(Cause::new(format!("{written} tasks were written instead of {tasks}"))),
+        source: Some(Cause::new(WrongCount(Cause::new(format!(
+            "{written} tasks were written instead of {tasks}"
+        ))))),
     }
 }
 

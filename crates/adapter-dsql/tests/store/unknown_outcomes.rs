@@ -3,12 +3,13 @@
 
 use crate::support::{LONG_RETRIES, OWNER, blob, current, execution, trace::Trace};
 use temporal_dsql_domain::{
-    ArchetypeId, DataBlob, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardsRow, Tasks,
+    ArchetypeId, DataBlob, ExecutionsRow, ImmediateQueue, ImmediateTask, ShardsRow, TaskLevel,
+    TaskQueueKey, TaskQueueKind, TaskQueuesRow, Tasks, TasksRow,
 };
-use temporal_dsql_ports::{Attempt, Outcome, Store, StoreError};
+use temporal_dsql_ports::{Attempt, Outcome, Store, StoreError, TaskQueueLease};
 use temporal_dsql_store::{DsqlStore, WriteForm, connect};
 use temporal_dsql_stores::{
-    CreateExecution, CreateMode, ExecutionStore, ShardStore, Snapshot, TaskStore,
+    CreateExecution, CreateMode, ExecutionStore, MatchingTaskStore, ShardStore, Snapshot, TaskStore,
 };
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
 
@@ -185,4 +186,49 @@ async fn a_connection_with_an_unknown_outcome_is_closed() {
 
 fn other_blob(byte: i64) -> DataBlob {
     DataBlob::new(byte.to_be_bytes(), blob().encoding)
+}
+
+/// Two transfer tasks, of which the database of the test below inserts the first.
+fn two_tasks() -> Tasks {
+    let tasks = [1, 2].map(|task_id| ImmediateTask { task_id, data: blob() }).to_vec();
+    Tasks { immediate: vec![(ImmediateQueue::Transfer, tasks)], scheduled: Vec::new() }
+}
+
+/// A server could execute the one statement otherwise than it says. Rows of which only some are written
+/// are no proof of the others.
+#[tokio::test]
+async fn a_write_of_too_few_rows_is_never_reported_as_done() {
+    for form in FORMS {
+        let Some((store, _proxy, database)) = opened(form).await else { return };
+        let skip = "CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql \
+                    AS 'BEGIN RETURN NULL; END'; \
+                    CREATE TRIGGER skip BEFORE INSERT ON transfer_tasks FOR EACH ROW \
+                    WHEN (NEW.task_id = 2) EXECUTE FUNCTION skip(); \
+                    CREATE TRIGGER skip BEFORE INSERT ON tasks FOR EACH ROW \
+                    WHEN (NEW.task_id = 2) EXECUTE FUNCTION skip()";
+        database.execute(skip).await.unwrap();
+        let assert_reported = |error: StoreError| {
+            let is_committed = form == WriteForm::OneStatement;
+            let expected = if is_committed { Outcome::Unknown } else { Outcome::NotApplied };
+            assert_eq!(error.outcome(), expected, "{form:?}: {error:?}");
+            assert!(!error.can_be_proved(), "{form:?}: {error:?}");
+        };
+        let mut create = request();
+        create.snapshot.tasks = two_tasks();
+        assert_reported(ExecutionStore::new(&store).create(&create).await.unwrap_err());
+        database.execute("DELETE FROM transfer_tasks").await.unwrap();
+        assert_reported(TaskStore::new(&store).add(OWNER, &two_tasks()).await.unwrap_err());
+
+        let queue = TaskQueueKey::of_upstream_id(TaskQueueKind::Normal, b"queue");
+        let matching = MatchingTaskStore::new(&store);
+        let row = TaskQueuesRow { queue, range_id: 1, data: blob() };
+        matching.create_task_queue(&row).await.unwrap();
+        let task = |task_id| {
+            let level = TaskLevel { pass: 0, task_id };
+            TasksRow { queue, level, data: blob() }
+        };
+        let lease = TaskQueueLease { queue, range_id: 1 };
+        let tasks = [task(1), task(2)];
+        assert_reported(matching.create_tasks(lease, &tasks).await.unwrap_err());
+    }
 }

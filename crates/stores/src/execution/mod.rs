@@ -16,7 +16,7 @@ use super::{
 #[cfg(doc)]
 use temporal_dsql_ports::ConditionFailed;
 use temporal_dsql_ports::{
-    Expected, MutableStateRows, Outcome, RunChange, Store, StoreError, Within, WriteSet,
+    Expected, MutableStateRows, RunChange, Store, StoreError, Within, WriteSet,
 };
 
 pub use requests::{
@@ -253,7 +253,7 @@ impl<S: Store> ExecutionStore<S> {
         is_proof: impl Fn(&ExecutionsRow) -> bool,
     ) -> Result<(), StoreError> {
         let Err(error) = result else { return Ok(()) };
-        if error.outcome() != Outcome::Unknown {
+        if !error.can_be_proved() {
             return Err(error);
         }
         match self.store.session().select_from_executions(&written.filter()).await {

@@ -4,7 +4,7 @@ use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{ExecutionsFilter, ShardId, Table};
 use temporal_dsql_ports::{
     Cause, CurrentExecutionsRoute, CurrentExecutionsRouter, Outcome, RunChange, StoreError,
-    WriteSet,
+    WriteSet, WrongCount,
 };
 
 use super::{
@@ -96,7 +96,7 @@ impl<'a> OneStatement<'a> {
                 return self.set.verify(written).map_err(|error| StoreError::Unavailable {
                     op,
                     outcome: Outcome::Unknown,
-                    source: Some(Cause::new(error)),
+                    source: Some(Cause::new(WrongCount(Cause::new(error)))),
                 });
             }
             Applied::Refused(observed) => *observed,
