@@ -246,20 +246,14 @@ where
         }
         Ok(Err(error)) => {
             let state = connection_state_after(&error);
-            let is_stale = classify_error(&error, Phase::Statement)
+            connection.is_stale |= classify_error(&error, Phase::Statement)
                 == Some(Class::Conflict(Conflict::Catalog));
             let error = context.error(error);
             match state {
                 // The server may not have ended the transaction. The next write on the connection
                 // would be answered as done, and would be lost.
                 ConnectionState::Usable if error.outcome() == Outcome::Unknown => {}
-                ConnectionState::Usable => {
-                    // The session's prepared statements are stale: the catalog changed under them
-                    // (aurora-dsql.md#transient-failures).
-                    if !is_stale || forget_statements(connection, timeout).await {
-                        connection.record_answer();
-                    }
-                }
+                ConnectionState::Usable => connection.record_answer(),
                 ConnectionState::Unusable => {}
                 ConnectionState::Broken => connection.record_breakage(),
             }
@@ -270,12 +264,4 @@ where
             Err(context.timeout(elapsed))
         }
     }
-}
-
-/// Clears the prepared statements, so that the next attempt prepares them against the new catalog.
-/// Returns whether the connection can be used again.
-async fn forget_statements(connection: &mut ServerConnection, timeout: Duration) -> bool {
-    use sqlx::Connection;
-    let forgotten = connection.inner.clear_cached_statements();
-    matches!(tokio::time::timeout(timeout, forgotten).await, Ok(Ok(())))
 }

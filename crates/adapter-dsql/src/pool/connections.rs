@@ -59,6 +59,9 @@ pub(crate) struct ServerConnection {
     pub(crate) inner: PgConnection,
     /// Set while the state of the wire is unknown. The connection is then closed, not reused.
     pub(crate) broken: bool,
+    /// The session's prepared statements are from before a change of the catalog
+    /// (aurora-dsql.md#transient-failures). They are closed before the next use.
+    pub(crate) is_stale: bool,
     retire_at: Instant,
     /// The time of the last answer.
     used_at: Instant,
@@ -176,19 +179,28 @@ impl Connections {
     }
 
     /// Checks a connection that was idle for a while, or since before a timeout, with one round trip,
-    /// so that one that broke meanwhile does not turn a write into an unknown outcome.
+    /// so that one that broke meanwhile does not turn a write into an unknown outcome. Closes stale
+    /// prepared statements.
     pub(super) async fn is_alive(&self, pooled: &mut ServerConnection) -> bool {
         const TIMEOUT: Duration = Duration::from_secs(5);
         // If the network has failed, every check takes this long until one is over.
         const TIMEOUT_OF_SUSPECT: Duration = Duration::from_secs(1);
         let is_suspect = pooled.timeout.occurred_since(pooled.used_at);
-        if !is_suspect && pooled.used_at.elapsed() <= self.config.idle_check {
+        let is_new = pooled.used_at.elapsed() <= self.config.idle_check;
+        if !is_suspect && is_new && !pooled.is_stale {
             return true;
         }
         let longest = if is_suspect { TIMEOUT_OF_SUSPECT } else { TIMEOUT };
-        let is_alive =
-            matches!(tokio::time::timeout(longest, pooled.inner.ping()).await, Ok(Ok(())));
+        let check = async {
+            if pooled.is_stale {
+                pooled.inner.clear_cached_statements().await
+            } else {
+                pooled.inner.ping().await
+            }
+        };
+        let is_alive = matches!(tokio::time::timeout(longest, check).await, Ok(Ok(())));
         if is_alive {
+            pooled.is_stale = false;
             pooled.record_answer();
         } else {
             pooled.record_breakage();
@@ -237,6 +249,7 @@ impl Connections {
         ServerConnection {
             inner: connection,
             broken: false,
+            is_stale: false,
             retire_at: now + life,
             used_at: now,
             breakage: self.breakage.clone(),

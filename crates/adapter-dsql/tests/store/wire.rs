@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    LONG_RETRIES, advance_after, current, execution, faults_have_happened, give_up_after,
-    store_with_proxy,
+    LONG_RETRIES, advance_after, current, database_with_proxy, execution, faults_have_happened,
+    give_up_after, open, store_with_proxy,
 };
 use temporal_dsql_domain::{
     ArchetypeId, ChasmNode, ChasmPath, Encoding, ImmediateQueue, ImmediateTask, MapEntries,
@@ -88,6 +88,25 @@ async fn an_autocommit_write_whose_answer_is_lost_is_unknown_and_sent_once() {
         let count = database.query("SELECT count(*) FROM executions").await.unwrap();
         assert_eq!(count[0][0].as_deref(), Some(applied));
     }
+}
+
+/// The statements of a session that has seen a change of the catalog are closed before its next use, and
+/// not before the error is returned: that could pass the caller's deadline.
+#[tokio::test]
+async fn a_refusal_because_of_the_catalog_is_returned_at_once() {
+    let Some((database, proxy)) = database_with_proxy().await else { return };
+    let store = open(&database, proxy.addr(), RetryPolicy::NEVER).await;
+    // Prepares the statement.
+    store.session().insert_into_executions(&execution()).await.unwrap();
+    let conflict = WireFault::error("40001", OccCode::Oc001.message());
+    proxy.inject(When::RoundTrip(1), conflict);
+    let before = proxy.round_trips();
+    let error = store.session().insert_into_executions(&execution()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}");
+    assert_eq!(proxy.round_trips() - before, 1);
+    store.session().insert_into_executions(&execution()).await.unwrap();
+    // Closes the statements, prepares one, and executes it.
+    assert_eq!(proxy.round_trips() - before, 4);
 }
 
 #[tokio::test]
