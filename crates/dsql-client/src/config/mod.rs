@@ -208,15 +208,14 @@ impl Config {
         match engine {
             Engine::Postgres => {
                 let tls = match (self.tls.mode, &self.tls.ca_file) {
-                    (Some(TlsMode::Disable), Some(_)) => {
+                    (None | Some(TlsMode::VerifyFull), Some(_)) => TlsMode::VerifyFull,
+                    (Some(_), Some(_)) => {
                         return Err(ConfigError::ContradictingTls(
                             "a CA file is given (sslrootcert, SQL_TLS_CA_FILE or --tls-ca-file), but \
-                             the TLS mode is disable",
+                             only the TLS mode verify-full checks certificates",
                         ));
                     }
-                    (Some(mode), _) => mode,
-                    (None, Some(_)) => TlsMode::VerifyFull,
-                    (None, None) => TlsMode::Prefer,
+                    (mode, None) => mode.unwrap_or(TlsMode::Prefer),
                 };
                 let auth = self.password.clone().map_or(Auth::Trust, Auth::Password);
                 Ok(Target { engine, auth, tls })
@@ -336,14 +335,16 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_file_without_tls_is_refused() {
+    fn a_ca_file_that_the_mode_does_not_use_is_refused() {
         let mut config = Config::new("127.0.0.1");
         config.tls.ca_file = Some("ca.pem".into());
         assert_eq!(config.resolve().unwrap().tls, TlsMode::VerifyFull);
-        config.tls.mode = Some(TlsMode::Disable);
-        let error = config.resolve().unwrap_err();
-        assert!(matches!(error, ConfigError::ContradictingTls(_)), "{error}");
-        assert!(error.to_string().contains("sslrootcert"), "{error}");
+        for mode in [TlsMode::Disable, TlsMode::Prefer, TlsMode::Require] {
+            config.tls.mode = Some(mode);
+            let error = config.resolve().unwrap_err();
+            assert!(matches!(error, ConfigError::ContradictingTls(_)), "{error}");
+            assert!(error.to_string().contains("sslrootcert"), "{error}");
+        }
     }
 
     #[test]
