@@ -8,7 +8,8 @@ use super::{
     ImportError, ImportPlan, Importer, PlannedTable, Settings,
     error::{Problem, ProblemKind},
     mapping::{self, Conversion, NOT_COPIED, TableMapping},
-    privileges, source,
+    privileges,
+    source::{self, ServerRow},
     sql::KEY_COLUMN_BYTES,
     target,
 };
@@ -32,15 +33,15 @@ pub(super) struct Prepared {
     pub(super) tables: Vec<Arc<TableMapping>>,
     /// The session that holds the snapshot.
     pub(super) source: RowSession,
-    /// One minute before the snapshot. A server of the source with a later heartbeat has run meanwhile.
+    /// The servers that the source has recorded. A server with another heartbeat has run meanwhile.
     /// `None` if the source has no table of servers.
-    pub(super) servers_since: Option<String>,
+    pub(super) servers: Option<Vec<ServerRow>>,
 }
 
 impl Prepared {
     /// What is left if the tables cannot be read.
     const fn without_tables(plan: ImportPlan, source: RowSession) -> Self {
-        Self { plan, tables: Vec::new(), source, servers_since: None }
+        Self { plan, tables: Vec::new(), source, servers: None }
     }
 
     /// # Errors
@@ -112,11 +113,14 @@ impl Importer<'_> {
         plan.problems.extend(source::encoding_problem(&mut session, &settings).await?);
         plan.shards = source::shards(&mut session, &settings).await?;
         plan.problems.extend(source::shards_problem(plan.shards));
-        let mut servers_since = None;
+        if !settings.rehearse {
+            plan.problems.extend(source::standby_problem(&mut session, &settings).await?);
+        }
+        let mut servers = None;
         if catalog.tables.contains_key("cluster_membership") {
-            let since = source::minute_before(&mut session, &settings).await?;
-            self.note_servers(&mut plan, &mut session, &since, writes).await?;
-            servers_since = Some(since);
+            let found = source::servers(&mut session, &settings).await?;
+            self.note_servers(&mut plan, &ServerRow::running(&found), writes);
+            servers = Some(found);
         }
         if has_target && writes {
             let mut target = self.target.rows();
@@ -144,19 +148,12 @@ impl Importer<'_> {
         });
         let (planned, tables) = measured.into_iter().unzip();
         plan.tables = planned;
-        Ok(Prepared { plan, tables, source: session, servers_since })
+        Ok(Prepared { plan, tables, source: session, servers })
     }
 
     /// Servers of the source stop an import, unless it is a rehearsal; a source without a fence is
     /// noted.
-    async fn note_servers(
-        &self,
-        plan: &mut ImportPlan,
-        session: &mut RowSession,
-        since: &str,
-        writes: bool,
-    ) -> Result<(), ImportError> {
-        let servers = source::servers(session, since, &self.settings).await?;
+    fn note_servers(&self, plan: &mut ImportPlan, servers: &[String], writes: bool) {
         let list = servers.join("; ");
         if !servers.is_empty() && writes && !self.settings.rehearse {
             let message = format!(
@@ -176,7 +173,6 @@ impl Importer<'_> {
                     .to_owned(),
             );
         }
-        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     mapping::TableMapping,
     pages::{Cursor, Pages, digest},
     preflight::Prepared,
-    source,
+    source::{self, ServerRow},
     sql::Side,
     target,
 };
@@ -110,12 +110,12 @@ impl Importer<'_> {
             return Ok(objections);
         }
         let mut now = self.source.rows();
-        if let Some(since) = &prepared.servers_since {
-            let servers = source::servers(&mut now, since, &settings).await?;
+        if let Some(before) = &prepared.servers {
+            let servers = ServerRow::since(&source::servers(&mut now, &settings).await?, before);
             if !servers.is_empty() {
                 objections.push(format!(
-                    "servers were started at the source: {}; stop them, run `fence-source`, and \
-                     import again into an empty target",
+                    "servers have run at the source since the snapshot: {}; stop them, run \
+                     `fence-source`, and import again into an empty target",
                     servers.join("; ")
                 ));
             }

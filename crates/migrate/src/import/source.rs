@@ -19,20 +19,43 @@ use crate::{
 /// The versions that the schema for DSQL has had, which no schema of upstream's plugin still has.
 const VERSIONS_OF_DSQL: RangeInclusive<SchemaVersion> = SchemaVersion::new(1, 0)..=VERSION;
 
-/// One minute before the snapshot of the session: a server whose last heartbeat is older has stopped. The
-/// time of a heartbeat is UTC.
-const SINCE: &str = "\
-    SELECT to_char(now() AT TIME ZONE 'UTC' - INTERVAL '1 minute', 'YYYY-MM-DD HH24:MI:SS.US')";
-
-/// Servers with a heartbeat after a moment.
+/// The rows of the servers: for people, the seconds since the last heartbeat, whose time is UTC, and what
+/// a heartbeat changes.
 const SERVERS: &str = "\
     SELECT CASE role WHEN 1 THEN 'frontend' WHEN 2 THEN 'history' WHEN 3 THEN 'matching' \
-                     WHEN 4 THEN 'worker' ELSE 'role ' || role END, \
-           rpc_address, rpc_port, \
-           greatest(0, extract(epoch FROM clock_timestamp() AT TIME ZONE 'UTC' - last_heartbeat))::bigint \
+                     WHEN 4 THEN 'worker' ELSE 'role ' || role END || ' at ' || rpc_address || ':' || rpc_port, \
+           greatest(0, extract(epoch FROM now() AT TIME ZONE 'UTC' - last_heartbeat))::bigint, \
+           encode(host_id, 'hex') || last_heartbeat \
       FROM cluster_membership \
-     WHERE last_heartbeat > $1::text::timestamp \
      ORDER BY role, rpc_address, rpc_port";
+/// A server whose last heartbeat is older has stopped, if its clock is that of the database.
+const STOPPED_AFTER_SECONDS: i64 = 60;
+
+/// What the source has recorded of a server.
+pub(super) struct ServerRow {
+    /// Its role and address, for people.
+    name: String,
+    /// Since the last heartbeat, by the clock of the database; 0 if the server's clock is ahead.
+    seconds: i64,
+    /// Every heartbeat changes it.
+    state: String,
+}
+
+impl ServerRow {
+    /// The running servers among `servers`, as texts for people.
+    pub(super) fn running(servers: &[Self]) -> Vec<String> {
+        let running = servers.iter().filter(|server| server.seconds < STOPPED_AFTER_SECONDS);
+        running
+            .map(|server| format!("{}, heartbeat {} s ago", server.name, server.seconds))
+            .collect()
+    }
+
+    /// The names of the servers that have sent a heartbeat since `before`, whatever their clocks say.
+    pub(super) fn since(servers: &[Self], before: &[Self]) -> Vec<String> {
+        let known = |server: &Self| before.iter().any(|known| known.state == server.state);
+        servers.iter().filter(|server| !known(server)).map(|server| server.name.clone()).collect()
+    }
+}
 
 /// The recorded version of a source that can be imported.
 ///
@@ -181,42 +204,47 @@ pub(super) async fn encoding_problem(
     }))
 }
 
-/// The moment after which a heartbeat is that of a running server: one minute before the snapshot of
-/// `session`.
-pub(super) async fn minute_before(
+/// The problem of a source that is a standby server, if it is one. What it shows may be older than the
+/// import by any time, so neither heartbeats nor shards tell what the primary has.
+pub(super) async fn standby_problem(
     session: &mut RowSession,
     settings: &Settings,
-) -> Result<String, ImportError> {
+) -> Result<Option<Problem>, ImportError> {
     let retry = settings.retry();
-    let mut since = String::new();
+    let text = "SELECT pg_catalog.pg_is_in_recovery()::text";
+    let mut answer = String::new();
     let mut visit = |row: &RawRow<'_>| {
-        since = row.text(0);
+        answer = row.text(0);
         true
     };
-    retried!(retry, "reading the clock of the source", session.read(SINCE, &[], &mut visit))?;
-    Ok(since)
+    let action = "reading whether the source is a standby server";
+    retried!(retry, action, session.read(text, &[], &mut visit))?;
+    Ok((answer != "false").then(|| {
+        Problem::new(
+            ProblemKind::Source,
+            "the source is a standby server, which can lack the newest rows of its primary; give \
+             --from with the primary, or pass --rehearse for an import that is thrown away",
+        )
+    }))
 }
 
-/// The servers with a heartbeat after `since`, as a list for people.
+/// The servers that the source has recorded.
 pub(super) async fn servers(
     session: &mut RowSession,
-    since: &str,
     settings: &Settings,
-) -> Result<Vec<String>, ImportError> {
+) -> Result<Vec<ServerRow>, ImportError> {
     let retry = settings.retry();
-    Ok(retried!(retry, "looking for servers of the source", read_servers(session, since))?)
+    Ok(retried!(retry, "looking for servers of the source", read_servers(session))?)
 }
 
-async fn read_servers(session: &mut RowSession, since: &str) -> Result<Vec<String>, DatabaseError> {
-    let since = [Parameter::Value(ValueType::Text, Some(since.as_bytes()))];
+async fn read_servers(session: &mut RowSession) -> Result<Vec<ServerRow>, DatabaseError> {
     let mut servers = Vec::new();
     let mut visit = |row: &RawRow<'_>| {
-        let [role, address] = [0, 1].map(|column| row.text(column));
-        let [port, seconds] = [2, 3].map(|column| row.number(column));
-        servers.push(format!("{role} at {address}:{port}, heartbeat {seconds} s ago"));
+        let [name, state] = [0, 2].map(|column| row.text(column));
+        servers.push(ServerRow { name, seconds: row.number(1), state });
         true
     };
-    session.read(SERVERS, &since, &mut visit).await?;
+    session.read(SERVERS, &[], &mut visit).await?;
     Ok(servers)
 }
 

@@ -239,14 +239,16 @@ impl RowSession {
     }
 }
 
-/// Lets the session wait: a snapshot is read for as long as an import takes. But a statement whose client
-/// has gone ends soon, and not after it has read the whole table. Every role may change these settings;
-/// which of them there are depends on the version of the server.
+/// Lets the session wait: a snapshot is read for as long as an import takes. While a statement reads a
+/// whole table, nothing is sent, so the server keeps the connection alive in firewalls and NAT gateways.
+/// But a statement whose client has gone ends soon, and not after it has read the whole table. Every role
+/// may change these settings; which of them there are depends on the version of the server.
 async fn without_timeouts(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+        "SELECT pg_catalog.set_config(name, CASE WHEN name LIKE 'tcp_%' THEN '60' ELSE '0' END, false) \
+         FROM pg_catalog.pg_settings \
          WHERE name IN ('idle_in_transaction_session_timeout', 'statement_timeout', \
-         'transaction_timeout')",
+         'transaction_timeout', 'tcp_keepalives_idle', 'tcp_keepalives_interval')",
     )
     .execute(&mut *connection)
     .await?;

@@ -48,6 +48,21 @@ async fn an_import_under_commit_faults_is_exact() {
     }
 }
 
+/// A firewall forgets a connection on which nothing is sent while a statement reads a whole table.
+#[tokio::test]
+async fn the_source_keeps_each_connection_that_reads_the_snapshot_alive() {
+    let Some(source) = source().await else { return };
+    let proxy = FaultProxy::start(source.addr().unwrap()).unwrap();
+    let target = target().await;
+    let report = import(&source.url_via(proxy.addr()), &target.url(), settings()).await.unwrap();
+    assert!(report.is_exact(), "{report}");
+    let statements = proxy.statements();
+    let count = |part| statements.iter().filter(|text| text.contains(part)).count();
+    let sessions = count("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    assert!(sessions > 1, "{statements:#?}");
+    assert_eq!(count("'tcp_keepalives_idle', 'tcp_keepalives_interval'"), sessions);
+}
+
 #[tokio::test]
 async fn every_lost_answer_and_every_closed_connection_of_a_target_is_met() {
     let Some(source) = source().await else { return };

@@ -155,26 +155,36 @@ async fn a_server_that_writes_during_an_import_makes_it_not_count() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_started_during_an_import_makes_it_not_count() {
+async fn a_server_that_runs_during_an_import_makes_it_not_count_whatever_its_clock_says() {
     let Some(source) = source().await else { return };
-    let target = target().await;
     fence(&source, true).await;
-    let (proxy, release) = held_chunk(&target);
-    let settings = settings();
-    let progress = settings.progress.clone();
-    let server = async {
-        first_rows(&progress).await;
-        // It takes no shard: it is a frontend.
-        let beat = "UPDATE cluster_membership SET last_heartbeat = now() AT TIME ZONE 'UTC' \
-                    WHERE role = 1";
-        source.execute(beat).await.unwrap();
-        drop(release);
-    };
-    let (from, to) = (source.url(), target.url_via(proxy.addr()));
-    let (report, ()) = tokio::join!(import(&from, &to, settings), server);
-    let report = report.unwrap();
-    let [objection] = &report.objections[..] else { panic!("{report}") };
-    assert!(objection.starts_with("servers were started at the source: frontend"), "{report}");
+    for behind in ["0", "10 minutes"] {
+        let target = target().await;
+        // It has stopped before the import.
+        source
+            .execute("UPDATE cluster_membership SET last_heartbeat = '2020-01-01'")
+            .await
+            .unwrap();
+        let (proxy, release) = held_chunk(&target);
+        let settings = settings();
+        let progress = settings.progress.clone();
+        let server = async {
+            first_rows(&progress).await;
+            // It takes no shard: it is a frontend.
+            let beat = format!(
+                "UPDATE cluster_membership SET last_heartbeat = now() AT TIME ZONE 'UTC' \
+                 - INTERVAL '{behind}' WHERE role = 1"
+            );
+            source.execute(&beat).await.unwrap();
+            drop(release);
+        };
+        let (from, to) = (source.url(), target.url_via(proxy.addr()));
+        let (report, ()) = tokio::join!(import(&from, &to, settings), server);
+        let report = report.unwrap();
+        let [objection] = &report.objections[..] else { panic!("{behind}: {report}") };
+        let expected = "servers have run at the source since the snapshot: frontend at ";
+        assert!(objection.starts_with(expected), "{behind}: {report}");
+    }
 }
 
 #[tokio::test]

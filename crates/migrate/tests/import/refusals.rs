@@ -54,6 +54,21 @@ async fn tables_of_others_are_left_and_noted() {
 }
 
 #[tokio::test]
+async fn a_standby_server_is_refused_unless_it_is_a_rehearsal() {
+    // In place of a second server.
+    let standby = "ALTER FUNCTION pg_catalog.pg_is_in_recovery() RENAME TO is_in_recovery; \
+                   CREATE FUNCTION pg_catalog.pg_is_in_recovery() RETURNS boolean LANGUAGE sql \
+                   AS 'SELECT true'";
+    assert_refused(standby, ProblemKind::Source, "the source is a standby server").await;
+    let Some(source) = source().await else { return };
+    source.execute(standby).await.unwrap();
+    let mut settings = settings();
+    settings.rehearse = true;
+    let report = import(&source.url(), &target().await.url(), settings).await.unwrap();
+    assert!(report.is_exact(), "{report}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_alive_is_refused_unless_it_is_a_rehearsal() {
     let Some(source) = source().await else { return };
     let beat = "UPDATE cluster_membership SET last_heartbeat = now() AT TIME ZONE 'UTC' \
