@@ -85,9 +85,15 @@ pub(crate) fn logical_database(connection: &Connection) -> Result<String, Failur
 
 /// The value of a variable without the spaces around it; `None` if it is unset or empty.
 pub(crate) fn variable(name: &'static str) -> Result<Option<String>, Failure> {
+    let value = variable_with_spaces(name)?.map(|value| value.trim().to_owned());
+    Ok(value.filter(|value| !value.is_empty()))
+}
+
+/// The same with its spaces, which are part of a password.
+pub(crate) fn variable_with_spaces(name: &'static str) -> Result<Option<String>, Failure> {
     let Some(value) = std::env::var_os(name) else { return Ok(None) };
     let value = value.into_string().map_err(|_| not_utf_8(name))?;
-    Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
+    Ok(Some(value).filter(|value| !value.is_empty()))
 }
 
 fn not_utf_8(name: &str) -> Failure {

@@ -13,7 +13,7 @@ use super::arguments::Source;
 use crate::{
     exit::{Exit, Failure, Kind},
     progress::ProgressReporter,
-    target::variable,
+    target::{variable, variable_with_spaces},
 };
 
 /// The variable of the source's URL.
@@ -56,7 +56,7 @@ pub(super) fn resolve(source: &Source) -> Result<Config, Failure> {
             "{name}: the source is a DSQL cluster; an import reads Temporal's database on PostgreSQL"
         )));
     }
-    if let Some(password) = variable(PASSWORD)? {
+    if let Some(password) = variable_with_spaces(PASSWORD)? {
         config.password = Some(password.into());
     }
     config.application_name = "temporal-dsql-tool".into();

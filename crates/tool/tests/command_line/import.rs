@@ -156,7 +156,8 @@ fn a_url_that_cannot_be_used_is_refused_by_its_name_and_without_its_password() {
         ("postgres://u:S3CRET@one:1,two:2/db", "has several hosts; one can be given"),
         ("postgres://h/db", "the URL has no user; give postgres://user@host:port/database"),
         ("postgres://u@h:5432", "the URL has no database; give postgres://user@"),
-        ("postgres://u@h/db?sslmode=disable&sslrootcert=ca.pem", "the TLS mode is disable"),
+        ("postgres://u@h/db?sslmode=disable&sslrootcert=ca.pem", "only the TLS mode verify-full"),
+        ("postgres://u@h/db?sslmode=require&sslrootcert=ca.pem", "only the TLS mode verify-full"),
         (
             "postgres://u@abcdefghijklmnopqrstuvwxyz.dsql.eu-central-1.on.aws/postgres",
             "the source is a DSQL cluster; an import reads Temporal's database on PostgreSQL",
@@ -182,7 +183,7 @@ fn a_failure_has_the_advice_about_its_side() {
     let (target, from) = (target(), source.url());
     let role = format!("role_{}", source.name());
     let create = format!(
-        "CREATE ROLE {role} LOGIN PASSWORD 'right'; \
+        "CREATE ROLE {role} LOGIN PASSWORD ' right '; \
          GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}; \
          REVOKE SELECT ON history_node FROM {role}"
     );
@@ -196,18 +197,18 @@ fn a_failure_has_the_advice_about_its_side() {
     for (arguments, password, parts) in [
         (
             import(&as_role),
-            "right",
+            " right ",
             ["lacks privileges at the source", "grant it SELECT on history_node"],
         ),
         (
             fence(&as_role),
-            "right",
+            " right ",
             [
                 "fencing the shards of the source",
                 "grant it SELECT on table shards, and UPDATE, too",
             ],
         ),
-        (import(&as_role), "wrong", ["the source postgres://role_", "SQL_SOURCE_PASSWORD"]),
+        (import(&as_role), "right", ["the source postgres://role_", "SQL_SOURCE_PASSWORD"]),
         (
             import(&elsewhere),
             "",
@@ -232,7 +233,7 @@ fn a_failure_has_the_advice_about_its_side() {
         }
     }
     // The role has no rights at the target.
-    tool.set("SQL_SOURCE_PASSWORD", "").set("SQL_USER", &role).set("SQL_PASSWORD", "right");
+    tool.set("SQL_SOURCE_PASSWORD", "").set("SQL_USER", &role).set("SQL_PASSWORD", " right ");
     let run = tool.run(&import(&from));
     assert_eq!(run.code, 1, "{}", run.err);
     for part in ["error: at the target: reading ", "grant it SELECT, INSERT, UPDATE and DELETE on"]
