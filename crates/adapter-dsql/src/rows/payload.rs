@@ -12,12 +12,29 @@ use temporal_dsql_ports::{
 ///
 /// The statement has a limit, too: on a message of more than 10 MiB, DSQL closes the connection
 /// without an error (aurora-dsql.md#limits). The outcome of a write would then be unknown.
-#[derive(Default)]
 pub(super) struct Payload {
     bytes: usize,
+    limit: usize,
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self { bytes: 0, limit: MAX_TRANSACTION_BYTES }
+    }
 }
 
 impl Payload {
+    /// One that [`finish`](Self::finish) compares with the limit, so that a row that exceeds a limit of
+    /// its own is reported first, wherever it is among the others.
+    pub(super) const fn whole() -> Self {
+        Self { bytes: 0, limit: usize::MAX }
+    }
+
+    /// Refuses all rows together.
+    pub(super) fn finish(self) -> Result<(), StoreError> {
+        Self { limit: MAX_TRANSACTION_BYTES, ..self }.add(0)
+    }
+
     /// Adds a row: its key, and its values by the names of their columns.
     pub(super) fn row(
         &mut self,
@@ -42,7 +59,7 @@ impl Payload {
     /// Adds bytes of a row that was checked elsewhere.
     pub(super) fn add(&mut self, bytes: usize) -> Result<(), StoreError> {
         self.bytes += bytes;
-        if self.bytes < MAX_TRANSACTION_BYTES {
+        if self.bytes < self.limit {
             return Ok(());
         }
         Err(StoreError::Limit {

@@ -71,7 +71,7 @@ impl<'a> WriteSetRows<'a> {
 
     fn check(&self) -> Result<(), StoreError> {
         let Self { set, route, .. } = self;
-        let mut payload = Payload::default();
+        let mut payload = Payload::whole();
         if let (Some(row), Some(route)) =
             (set.current.as_ref().and_then(|current| current.write), route)
         {
@@ -107,7 +107,7 @@ impl<'a> WriteSetRows<'a> {
                 history_tree::check(&mut payload, tree)?;
             }
         }
-        Ok(())
+        payload.finish()
     }
 
     /// The events that are appended, by run.

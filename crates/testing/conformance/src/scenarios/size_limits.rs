@@ -131,6 +131,10 @@ async fn events_of_more_bytes_than_a_statement_are_refused_before_any_condition(
         change.expected = expected;
         assert_limit(ctx.store.apply(&change.set()).await, LimitKind::TransactionBytes);
     }
+    // A row that no transaction can store is reported first: without it, a smaller write would do.
+    change.buffered.append.extend(ctx.events(1));
+    change.buffered.append[11].data = vec![7; limits::MAX_VALUE_BYTES + 1];
+    assert_limit(ctx.store.apply(&change.set()).await, LimitKind::ValueBytes);
     assert_eq!(read(ctx, &run.row.filter()).await, Some(run.expected()));
 }
 
