@@ -137,7 +137,8 @@ impl fmt::Display for Advice {
                  between"
             }
             Self::NoTls => {
-                "turn on TLS at the server, or give a weaker --tls-mode for a PostgreSQL server"
+                "turn on TLS at the server, or give a weaker --tls-mode and no CA file for a PostgreSQL \
+                 server"
             }
             Self::TlsHandshakeFailed => "the server must offer TLS 1.2 or 1.3; check what is between",
             // aurora-dsql.md#connections
@@ -351,7 +352,9 @@ impl Advice {
                  server, and that the server runs"
             ),
             Self::NoTls => {
-                format!("turn on TLS at the server, or give a weaker ?sslmode= in {URL}")
+                format!(
+                    "turn on TLS at the server, or give a weaker ?sslmode= in {URL} and no sslrootcert"
+                )
             }
             Self::UntrustedIssuer => format!(
                 "give the certificate authority of the server with ?sslrootcert= in {URL}; the public \

@@ -113,8 +113,15 @@ impl Importer<'_> {
         plan.problems.extend(source::encoding_problem(&mut session, &settings).await?);
         plan.shards = source::shards(&mut session, &settings).await?;
         plan.problems.extend(source::shards_problem(plan.shards));
-        if !settings.rehearse {
-            plan.problems.extend(source::standby_problem(&mut session, &settings).await?);
+        if !settings.rehearse && source::is_standby(&mut session, &settings).await? {
+            if writes {
+                plan.problems.push(source::standby_problem());
+            } else {
+                plan.notes.push(
+                    "the source is a standby server, which can lack the newest rows of its primary"
+                        .to_owned(),
+                );
+            }
         }
         let mut servers = None;
         if catalog.tables.contains_key("cluster_membership") {

@@ -109,9 +109,15 @@ impl Importer<'_> {
         if settings.rehearse {
             return Ok(objections);
         }
-        let mut now = self.source.rows();
+        let shards = prepared.tables.iter().find(|table| table.name == "shards");
+        let session = &mut prepared.source;
+        let before = match shards {
+            Some(shards) => Some((shards, self.digest(session, shards).await?)),
+            None => None,
+        };
+        session.end_snapshot().await;
         if let Some(before) = &prepared.servers {
-            let servers = ServerRow::since(&source::servers(&mut now, &settings).await?, before);
+            let servers = ServerRow::since(&source::servers(session, &settings).await?, before);
             if !servers.is_empty() {
                 objections.push(format!(
                     "servers have run at the source since the snapshot: {}; stop them, run \
@@ -120,17 +126,14 @@ impl Importer<'_> {
                 ));
             }
         }
-        let shards = prepared.tables.iter().find(|table| table.name == "shards").cloned();
-        if let Some(shards) = shards {
-            let before = self.digest(&mut prepared.source, &shards).await?;
-            if self.digest(&mut now, &shards).await? != before {
-                objections.push(
-                    "the shards of the source have changed since the snapshot, so a server has \
-                     written there; stop it, run `fence-source`, and import again into an empty \
-                     target"
-                        .to_owned(),
-                );
-            }
+        if let Some((shards, before)) = before
+            && self.digest(session, shards).await? != before
+        {
+            objections.push(
+                "the shards of the source have changed since the snapshot, so a server has written \
+                 there; stop it, run `fence-source`, and import again into an empty target"
+                    .to_owned(),
+            );
         }
         Ok(objections)
     }

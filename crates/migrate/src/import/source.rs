@@ -204,12 +204,11 @@ pub(super) async fn encoding_problem(
     }))
 }
 
-/// The problem of a source that is a standby server, if it is one. What it shows may be older than the
-/// import by any time, so neither heartbeats nor shards tell what the primary has.
-pub(super) async fn standby_problem(
+/// Whether the source is a standby server.
+pub(super) async fn is_standby(
     session: &mut RowSession,
     settings: &Settings,
-) -> Result<Option<Problem>, ImportError> {
+) -> Result<bool, ImportError> {
     let retry = settings.retry();
     let text = "SELECT pg_catalog.pg_is_in_recovery()::text";
     let mut answer = String::new();
@@ -219,13 +218,17 @@ pub(super) async fn standby_problem(
     };
     let action = "reading whether the source is a standby server";
     retried!(retry, action, session.read(text, &[], &mut visit))?;
-    Ok((answer != "false").then(|| {
-        Problem::new(
-            ProblemKind::Source,
-            "the source is a standby server, which can lack the newest rows of its primary; give \
-             --from with the primary, or pass --rehearse for an import that is thrown away",
-        )
-    }))
+    Ok(answer != "false")
+}
+
+/// The problem of an import from a standby server. What it shows may be older than the import by any
+/// time, so neither heartbeats nor shards tell what the primary has.
+pub(super) fn standby_problem() -> Problem {
+    Problem::new(
+        ProblemKind::Source,
+        "the source is a standby server, which can lack the newest rows of its primary; give --from \
+         with the primary, or pass --rehearse for an import that is thrown away",
+    )
 }
 
 /// The servers that the source has recorded.

@@ -99,7 +99,7 @@ impl RowSession {
         self.snapshot = None;
         let mut connection = self.open().await?;
         let begin = async {
-            without_timeouts(&mut connection).await?;
+            allow_long_reads(&mut connection).await?;
             sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 .execute(&mut connection)
                 .await?;
@@ -111,6 +111,18 @@ impl RowSession {
         let name = self.settle(connection, name)?;
         self.snapshot = Some(name.clone());
         Ok(name)
+    }
+
+    /// Ends the transaction that holds the snapshot: this session then reads what is committed. The
+    /// connection stays open, so the password that opened it may have expired.
+    pub(crate) async fn end_snapshot(&mut self) {
+        self.snapshot = None;
+        let Some(mut connection) = self.connection.take() else { return };
+        let commit = async { sqlx::raw_sql("COMMIT").execute(&mut connection).await };
+        // Without an answer the connection is closed, which ends the transaction, too.
+        if within(Some(STATEMENT_LIMIT), commit).await.is_ok() {
+            self.connection = Some(connection);
+        }
     }
 
     /// Another session that reads the snapshot of this one, or no snapshot if this one has none.
@@ -213,7 +225,7 @@ impl RowSession {
                 snapshot.replace('\'', "''")
             );
             let begun = async {
-                without_timeouts(&mut connection).await?;
+                allow_long_reads(&mut connection).await?;
                 sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut connection).await
             };
             let begun = within(Some(STATEMENT_LIMIT), begun).await;
@@ -243,7 +255,7 @@ impl RowSession {
 /// whole table, nothing is sent, so the server keeps the connection alive in firewalls and NAT gateways.
 /// But a statement whose client has gone ends soon, and not after it has read the whole table. Every role
 /// may change these settings; which of them there are depends on the version of the server.
-async fn without_timeouts(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+async fn allow_long_reads(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(
         "SELECT pg_catalog.set_config(name, CASE WHEN name LIKE 'tcp_%' THEN '60' ELSE '0' END, false) \
          FROM pg_catalog.pg_settings \

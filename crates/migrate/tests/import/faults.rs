@@ -16,7 +16,7 @@ use temporal_dsql_migrate::{
 };
 use temporal_dsql_testkit::{FaultProxy, ScratchDatabase, When, WireFault};
 
-use crate::{assert_recorded, cluster, import, settings, source, target};
+use crate::{assert_recorded, cluster, first_rows, import, settings, source, target};
 
 /// The seed of a test, printed so that a failure can be repeated.
 #[expect(clippy::print_stdout, reason = "a failure is repeated with the seed")]
@@ -240,6 +240,43 @@ async fn a_snapshot_that_is_lost_after_the_copy_is_named() {
     assert!(matches!(result, Err(ImportError::SnapshotLost(_))), "{result:?}");
     let report = import(&source.url(), &target.url(), crate::settings()).await.unwrap();
     assert!(report.is_exact(), "{report}");
+}
+
+/// The connection may break at the end, when the snapshot is not needed any more.
+#[tokio::test]
+async fn a_snapshot_that_is_not_needed_any_more_may_be_lost() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    let proxy = FaultProxy::start(source.addr().unwrap()).unwrap();
+    proxy.inject(When::Executing("COMMIT".to_owned()), WireFault::LostAnswer);
+    let report = import(&source.url_via(proxy.addr()), &target.url(), settings()).await.unwrap();
+    assert!(report.is_exact(), "{report}");
+    assert_eq!(proxy.pending_faults(), 0);
+}
+
+/// A token of a managed database is valid for minutes, and a proof takes hours.
+#[tokio::test]
+async fn a_password_of_the_source_may_expire_after_the_copy_has_begun() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    let role = format!("role_{}", source.name());
+    let create = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'before'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
+    );
+    source.execute(&create).await.unwrap();
+    let from = source.url().replace("postgres@", &format!("{role}:before@"));
+    let settings = settings();
+    let progress = settings.progress.clone();
+    let expiry = async {
+        first_rows(&progress).await;
+        source.execute(&format!("ALTER ROLE {role} PASSWORD 'after'")).await.unwrap();
+    };
+    let to = target.url();
+    let (report, ()) = tokio::join!(import(&from, &to, settings), expiry);
+    let report = report.unwrap();
+    assert!(report.is_exact(), "{report}");
+    assert!(PgConnection::connect(&from).await.is_err(), "the password has not expired");
+    source.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
 }
 
 #[tokio::test]

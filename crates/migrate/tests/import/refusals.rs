@@ -64,8 +64,12 @@ async fn a_standby_server_is_refused_unless_it_is_a_rehearsal() {
     source.execute(standby).await.unwrap();
     let mut settings = settings();
     settings.rehearse = true;
-    let report = import(&source.url(), &target().await.url(), settings).await.unwrap();
+    let target = target().await;
+    let report = import(&source.url(), &target.url(), settings).await.unwrap();
     assert!(report.is_exact(), "{report}");
+    let report = verify(&source.url(), &target.url()).await.unwrap();
+    assert!(report.is_exact(), "{report}");
+    assert!(report.notes.iter().any(|note| note.contains("standby")), "{report}");
 }
 
 #[tokio::test]
