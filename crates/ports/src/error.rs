@@ -47,7 +47,7 @@ pub enum Outcome {
     NotApplied,
     /// COMMIT was sent and its answer was lost. The transaction is committed as a whole or not at all,
     /// and a COMMIT in transit may still take effect. If the caller repeats the operation, it may be
-    /// applied twice.
+    /// applied twice. Or the statement is committed with a wrong number of rows ([`WrongCount`]).
     Unknown,
 }
 

@@ -193,10 +193,13 @@ impl Connections {
         let longest = if is_suspect { TIMEOUT_OF_SUSPECT } else { TIMEOUT };
         let check = async {
             if pooled.is_stale {
-                pooled.inner.clear_cached_statements().await
-            } else {
-                pooled.inner.ping().await
+                // Nothing is sent if there is none.
+                pooled.inner.clear_cached_statements().await?;
             }
+            if is_suspect || !is_new {
+                pooled.inner.ping().await?;
+            }
+            Ok::<_, sqlx::Error>(())
         };
         let is_alive = matches!(tokio::time::timeout(longest, check).await, Ok(Ok(())));
         if is_alive {

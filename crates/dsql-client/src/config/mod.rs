@@ -212,7 +212,8 @@ impl Config {
                     (Some(_), Some(_)) => {
                         return Err(ConfigError::ContradictingTls(
                             "a CA file is given (sslrootcert, SQL_TLS_CA_FILE or --tls-ca-file), but \
-                             only the TLS mode verify-full checks certificates",
+                             only the TLS mode verify-full checks certificates (sslmode, SQL_TLS_MODE, \
+                             --tls-mode, SQL_TLS_DISABLE_HOST_VERIFICATION)",
                         ));
                     }
                     (mode, None) => mode.unwrap_or(TlsMode::Prefer),

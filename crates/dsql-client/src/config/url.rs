@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn every_part_of_a_url_is_read() {
         let config = Config::from_url(
-            "postgresql://temporal%40app:pa%2Fss@db.example.com:6000/my%20db?sslmode=require&\
+            "postgresql://temporal%40app:pa%2Fss@db.example.com:6000/my%20db?sslmode=verify-full&\
              sslrootcert=%2Fetc%2Fca.pem",
         )
         .unwrap();
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!((&*config.user, &*config.database), ("temporal@app", "my db"));
         assert_eq!(config.password.unwrap().expose_secret(), "pa/ss");
         let ca_file = Some("/etc/ca.pem".into());
-        assert_eq!(config.tls, Tls { mode: Some(TlsMode::Require), ca_file });
+        assert_eq!(config.tls, Tls { mode: Some(TlsMode::VerifyFull), ca_file });
     }
 
     #[test]

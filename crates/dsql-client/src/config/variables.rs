@@ -64,7 +64,7 @@ pub(super) const TLS: Variable = variable(
 pub(super) const TLS_DISABLE_HOST_VERIFICATION: Variable = variable(
     "SQL_TLS_DISABLE_HOST_VERIFICATION",
     "`false`",
-    "`true` makes `SQL_TLS=true` mean `require`, for PostgreSQL only: on DSQL it is an error",
+    "`true` makes `SQL_TLS=true` mean `require`, for PostgreSQL without a CA file only: on DSQL it is an error",
 );
 pub(super) const TOKEN_DURATION: Variable =
     variable("DSQL_TOKEN_DURATION", "`15m`", "how long a token is valid, 15 seconds to one week");

@@ -293,7 +293,7 @@ fn server_arguments(options: &Options, port: u16) -> Vec<String> {
         ("fsync", "off".into()),
         ("synchronous_commit", "off".into()),
         ("full_page_writes", "off".into()),
-        // Queries of catalogs, for which the planner expects many rows, are compiled slower than run.
+        // The planner expects many rows of catalog queries. To compile them takes longer than to run them.
         ("jit", "off".into()),
         // Otherwise each session loads it with its first change of a row in an emulator.
         ("shared_preload_libraries", "plpgsql".into()),
