@@ -48,7 +48,7 @@ pub(super) const TLS_MODE: Variable = variable(
     "SQL_TLS_MODE",
     "by engine",
     "`disable`, `prefer`, `require` or `verify-full`. On DSQL `verify-full` only; on PostgreSQL by \
-     default `prefer`, or `verify-full` with a CA file",
+     default `prefer`, or `verify-full` with a CA file, which the other modes do not use and refuse",
 );
 pub(super) const TLS_CA_FILE: Variable = variable(
     "SQL_TLS_CA_FILE",

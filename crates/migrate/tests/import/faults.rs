@@ -252,6 +252,8 @@ async fn a_snapshot_that_is_not_needed_any_more_may_be_lost() {
     let report = import(&source.url_via(proxy.addr()), &target.url(), settings()).await.unwrap();
     assert!(report.is_exact(), "{report}");
     assert_eq!(proxy.pending_faults(), 0);
+    let commits = proxy.statements().iter().filter(|text| text.contains("COMMIT")).count();
+    assert_eq!(commits, 1, "another transaction of the source has had the fault");
 }
 
 /// A token of a managed database is valid for minutes, and a proof takes hours.
