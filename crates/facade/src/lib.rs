@@ -132,8 +132,8 @@ pub use temporal_dsql_ports::{
     MutableState, MutableStateRows, Namespaces, NexusEndpoints, Observed, Observer, Outcome,
     Queues, QueuesV2, RecordedVersion, RetryPolicy, RowCounts, RunChange, Runner, RunnerBuilder,
     Session, Shards, SilentObserver, Store, StoreError, StoreExt, SystemClock, TaskQueueLease,
-    TaskQueueUserData, Transaction, Within, WriteSet, apply_by_table, check_distinct_maps,
-    create_tasks_by_table, limits, verify_compatible_version,
+    TaskQueueUserData, Transaction, Within, WriteSet, WrongCount, apply_by_table,
+    check_distinct_maps, create_tasks_by_table, limits, verify_compatible_version,
 };
 
 /// Temporal's stores of executions, shards, tasks, histories, task queues, durable queues, namespaces,
