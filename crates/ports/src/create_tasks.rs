@@ -49,6 +49,22 @@ impl CreateTasks<'_> {
     pub fn validate(&self) -> Result<(), InvalidValue> {
         self.lease.queue.kind.check_tasks(self.tasks)
     }
+
+    /// Checks the number of tasks that were written.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if not each task was.
+    pub fn verify(&self, written: u64) -> Result<(), StoreError> {
+        let expected = self.tasks.len();
+        if written == expected as u64 {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt {
+            table: self.lease.queue.kind.tasks_table(),
+            column: "task_id",
+            source: Some(Cause::new(format!("{written} tasks were written instead of {expected}"))),
+        })
+    }
 }
 
 /// Adds tasks in one transaction, with the statements of the row ports.
@@ -73,17 +89,6 @@ fn lock_check_insert<'t>(
     Box::pin(async move {
         let CreateTasks { lease, tasks } = request;
         lease.check(transaction.read_lock_task_queues(&lease.queue).await?)?;
-        let written = transaction.insert_into_tasks(lease.queue.kind, tasks).await?;
-        if written == tasks.len() as u64 {
-            return Ok(());
-        }
-        Err(StoreError::Corrupt {
-            table: lease.queue.kind.tasks_table(),
-            column: "task_id",
-            source: Some(Cause::new(format!(
-                "{written} tasks were written instead of {}",
-                tasks.len()
-            ))),
-        })
+        request.verify(transaction.insert_into_tasks(lease.queue.kind, tasks).await?)
     })
 }

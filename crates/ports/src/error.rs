@@ -37,7 +37,18 @@ impl Cause {
 /// of rows than it must. Some rows are written and others are not, so no row proves the operation.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the statement has written a wrong number of rows")]
-pub struct WrongCount(#[source] pub Cause);
+pub struct WrongCount(#[source] Cause);
+
+impl WrongCount {
+    /// The error of the operation `op`, whose statement is committed although `cause` is wrong with it.
+    pub fn committed(
+        op: &'static str,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> StoreError {
+        let source = Some(Cause::new(Self(Cause::new(cause))));
+        StoreError::Unavailable { op, outcome: Outcome::Unknown, source }
+    }
+}
 
 /// Whether a failed operation was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

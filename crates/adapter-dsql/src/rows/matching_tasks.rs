@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{
     Table, TaskLevel, TaskQueueId, TaskQueueKey, TaskQueueKind, TaskQueuesRow, TasksRow,
 };
-use temporal_dsql_ports::{Cause, CreateTasks, MatchingTasks, Outcome, StoreError, WrongCount};
+use temporal_dsql_ports::{CreateTasks, MatchingTasks, StoreError, WrongCount};
 use uuid::Uuid;
 
 use super::{
@@ -164,26 +164,16 @@ pub(crate) fn create(request: &CreateTasks<'_>) -> Result<Statement, StoreError>
 /// [`ConditionFailed::TaskQueueLeaseLost`](temporal_dsql_ports::ConditionFailed). The statement is
 /// committed, so a wrong number of rows is an unknown outcome.
 pub(crate) fn check_created(request: &CreateTasks<'_>, answer: &[PgRow]) -> Result<(), StoreError> {
-    let CreateTasks { lease, tasks } = request;
+    let lease = &request.lease;
     let kind = lease.queue.kind;
-    let Some(row) = answer.first() else { return Err(wrong_count(0, tasks.len())) };
+    let Some(row) = answer.first() else {
+        return Err(WrongCount::committed(CreateTasks::OP, "the statement has returned no row"));
+    };
     lease.check(Columns::new(kind.queues_table(), row).get("range_id")?)?;
     let written: i64 = Columns::new(kind.tasks_table(), row).get("tasks_written")?;
-    if written.unsigned_abs() == tasks.len() as u64 {
-        Ok(())
-    } else {
-        Err(wrong_count(written, tasks.len()))
-    }
-}
-
-fn wrong_count(written: i64, tasks: usize) -> StoreError {
-    StoreError::Unavailable {
-        op: CreateTasks::OP,
-        outcome: Outcome::Unknown,
-        source: Some(Cause::new(WrongCount(Cause::new(format!(
-            "{written} tasks were written instead of {tasks}"
-        ))))),
-    }
+    request
+        .verify(written.unsigned_abs())
+        .map_err(|error| WrongCount::committed(CreateTasks::OP, error))
 }
 
 fn set_end(arguments: &mut Arguments<'_>, kind: TaskQueueKind, end: TaskLevel) {

@@ -3,8 +3,8 @@
 use sqlx::postgres::PgRow;
 use temporal_dsql_domain::{ExecutionsFilter, ShardId, Table};
 use temporal_dsql_ports::{
-    Cause, CurrentExecutionsRoute, CurrentExecutionsRouter, Outcome, RunChange, StoreError,
-    WriteSet, WrongCount,
+    Cause, CurrentExecutionsRoute, CurrentExecutionsRouter, RunChange, StoreError, WriteSet,
+    WrongCount,
 };
 
 use super::{
@@ -86,18 +86,14 @@ impl<'a> OneStatement<'a> {
     ///
     /// # Errors
     /// The condition that does not hold. An error of [`WriteSet::verify`] is
-    /// [`Outcome::Unknown`].
+    /// [`Outcome::Unknown`](temporal_dsql_ports::Outcome::Unknown).
     pub(crate) fn outcome(&self, answer: &[PgRow]) -> Result<(), StoreError> {
         let op = self.set.op;
         let observed = match decode::applied(self.route, answer)? {
             // The statement is committed, so a wrong number of rows is reported as an unknown
             // outcome.
             Applied::Written(written) => {
-                return self.set.verify(written).map_err(|error| StoreError::Unavailable {
-                    op,
-                    outcome: Outcome::Unknown,
-                    source: Some(Cause::new(WrongCount(Cause::new(error)))),
-                });
+                return self.set.verify(written).map_err(|error| WrongCount::committed(op, error));
             }
             Applied::Refused(observed) => *observed,
         };
