@@ -114,14 +114,7 @@ impl Importer<'_> {
         plan.shards = source::shards(&mut session, &settings).await?;
         plan.problems.extend(source::shards_problem(plan.shards));
         if !settings.rehearse && source::is_standby(&mut session, &settings).await? {
-            if writes {
-                plan.problems.push(source::standby_problem());
-            } else {
-                plan.notes.push(
-                    "the source is a standby server, which can lack the newest rows of its primary"
-                        .to_owned(),
-                );
-            }
+            note_standby(&mut plan, writes);
         }
         let mut servers = None;
         if catalog.tables.contains_key("cluster_membership") {
@@ -180,6 +173,21 @@ impl Importer<'_> {
                     .to_owned(),
             );
         }
+    }
+}
+
+/// A standby stops an import: what it shows may be older than the import by any time, so neither
+/// heartbeats nor shards tell what the primary has.
+fn note_standby(plan: &mut ImportPlan, writes: bool) {
+    let lacks = "the source is a standby server, which can lack the newest rows of its primary";
+    if writes {
+        let message = format!(
+            "{lacks}; give --from with the primary, or pass --rehearse for an import that is thrown \
+             away"
+        );
+        plan.problems.push(Problem::new(ProblemKind::Source, message));
+    } else {
+        plan.notes.push(lacks.to_owned());
     }
 }
 

@@ -103,8 +103,8 @@ impl Importer<'_> {
     }
 
     /// Why the result is not valid: the source has changed since the snapshot.
-    async fn objections(&mut self, prepared: &mut Prepared) -> Result<Vec<String>, ImportError> {
-        let settings = self.settings.clone();
+    async fn objections(&self, prepared: &mut Prepared) -> Result<Vec<String>, ImportError> {
+        let settings = &self.settings;
         let mut objections = Vec::new();
         if settings.rehearse {
             return Ok(objections);
@@ -117,7 +117,7 @@ impl Importer<'_> {
         };
         session.end_snapshot().await;
         if let Some(before) = &prepared.servers {
-            let servers = ServerRow::since(&source::servers(session, &settings).await?, before);
+            let servers = ServerRow::since(&source::servers(session, settings).await?, before);
             if !servers.is_empty() {
                 objections.push(format!(
                     "servers have run at the source since the snapshot: {}; stop them, run \

@@ -189,14 +189,8 @@ pub(super) async fn encoding_problem(
     session: &mut RowSession,
     settings: &Settings,
 ) -> Result<Option<Problem>, ImportError> {
-    let retry = settings.retry();
-    let text = "SELECT current_setting('server_encoding')";
-    let mut encoding = String::new();
-    let mut visit = |row: &RawRow<'_>| {
-        encoding = row.text(0);
-        true
-    };
-    retried!(retry, "reading the encoding of the source", session.read(text, &[], &mut visit))?;
+    let query = "SELECT current_setting('server_encoding')";
+    let encoding = text(session, query, "reading the encoding of the source", settings).await?;
     Ok((encoding != "UTF8").then(|| {
         let message =
             format!("the encoding of the source is {encoding}; a database in UTF8 can be imported");
@@ -209,26 +203,26 @@ pub(super) async fn is_standby(
     session: &mut RowSession,
     settings: &Settings,
 ) -> Result<bool, ImportError> {
-    let retry = settings.retry();
-    let text = "SELECT pg_catalog.pg_is_in_recovery()::text";
-    let mut answer = String::new();
-    let mut visit = |row: &RawRow<'_>| {
-        answer = row.text(0);
-        true
-    };
+    let query = "SELECT pg_catalog.pg_is_in_recovery()::text";
     let action = "reading whether the source is a standby server";
-    retried!(retry, action, session.read(text, &[], &mut visit))?;
-    Ok(answer != "false")
+    Ok(text(session, query, action, settings).await? != "false")
 }
 
-/// The problem of an import from a standby server. What it shows may be older than the import by any
-/// time, so neither heartbeats nor shards tell what the primary has.
-pub(super) fn standby_problem() -> Problem {
-    Problem::new(
-        ProblemKind::Source,
-        "the source is a standby server, which can lack the newest rows of its primary; give --from \
-         with the primary, or pass --rehearse for an import that is thrown away",
-    )
+/// The text that a query returns.
+async fn text(
+    session: &mut RowSession,
+    query: &str,
+    action: &str,
+    settings: &Settings,
+) -> Result<String, ImportError> {
+    let retry = settings.retry();
+    let mut text = String::new();
+    let mut visit = |row: &RawRow<'_>| {
+        text = row.text(0);
+        true
+    };
+    retried!(retry, action, session.read(query, &[], &mut visit))?;
+    Ok(text)
 }
 
 /// The servers that the source has recorded.
