@@ -186,8 +186,8 @@ impl Connections {
         // If the network has failed, every check takes this long until one is over.
         const TIMEOUT_OF_SUSPECT: Duration = Duration::from_secs(1);
         let is_suspect = pooled.timeout.occurred_since(pooled.used_at);
-        let is_new = pooled.used_at.elapsed() <= self.config.idle_check;
-        if !is_suspect && is_new && !pooled.is_stale {
+        let needs_ping = is_suspect || pooled.used_at.elapsed() > self.config.idle_check;
+        if !needs_ping && !pooled.is_stale {
             return true;
         }
         let longest = if is_suspect { TIMEOUT_OF_SUSPECT } else { TIMEOUT };
@@ -196,7 +196,7 @@ impl Connections {
                 // Nothing is sent if there is none.
                 pooled.inner.clear_cached_statements().await?;
             }
-            if is_suspect || !is_new {
+            if needs_ping {
                 pooled.inner.ping().await?;
             }
             Ok::<_, sqlx::Error>(())
