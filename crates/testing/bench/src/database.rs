@@ -21,13 +21,12 @@ use temporal_dsql_testkit::{
     postgres::{Options, Server},
 };
 
-/// Settings in addition to those of the testkit (`fsync`, `synchronous_commit` and
-/// `full_page_writes` are off; C locale; UTC). Background work would disturb some rounds and not
+/// Settings in addition to those of the testkit (`fsync`, `synchronous_commit`, `full_page_writes` and
+/// `jit` are off; C locale; UTC). Background work would disturb some rounds and not
 /// others.
 pub const SETTINGS: &[(&str, &str)] = &[
     ("autovacuum", "off"),
     ("checkpoint_timeout", "1h"),
-    ("jit", "off"),
     ("max_wal_size", "8GB"),
     ("shared_buffers", "256MB"),
 ];
