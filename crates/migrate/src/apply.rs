@@ -4,12 +4,13 @@
 //! in effect and equal to its definition has succeeded, even if an earlier run ended early, a
 //! concurrent run did it, or the response was lost.
 //!
-//! The relations of the whole plan are read once, before the first step. After a statement, only its
-//! own relations are read again. What a concurrent run does meanwhile shows when the server refuses
-//! the statement; objects to be dropped are read again right before.
+//! The relations of the whole plan are read once, before the first step. What a concurrent run does
+//! meanwhile shows when the server refuses a statement; objects to be dropped are read again right
+//! before.
 //!
-//! DSQL builds indexes in the background. All builds of a plan are started as their steps come, and
-//! are waited for together, before the first step that needs them ([`Step::waits_for`]).
+//! The tables and indexes that the plan creates are read again together, before the first step that
+//! needs one of them ([`Step::waits_for`]). DSQL builds indexes in the background: the builds, too, are
+//! waited for there.
 
 mod drops;
 
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 use crate::{
     DatabaseError, Difference, IndexBuildState, MigrateError, Progress, Schema,
     index_build::{self, IndexBuild},
-    objects::{Catalog, IndexDefinition, Scope, TableDefinition},
+    objects::{Catalog, Scope, TableDefinition},
     plan::{Plan, Probe, Step, StepAction, probe},
     retry::{RetryingDatabase, is_retryable},
     schema::{Change, Statement},
@@ -87,20 +88,24 @@ impl<'p> Task<'p> {
 /// What remains to be done for a [`Task`].
 enum Remaining {
     Nothing,
+    /// To probe, now or later: the server has answered that the statement is executed.
+    Confirm,
     /// To probe again.
     Probe,
     /// To probe again after this time: its index is being built.
     Wait(Duration),
 }
 
-/// A step whose index is being built.
-struct Building<'p> {
+/// A step whose table or index is being created, or is created and not yet read back.
+struct Creation<'p> {
     number: usize,
     step: &'p Step,
-    index: &'p IndexDefinition,
     task: Task<'p>,
     started: Instant,
-    is_valid: bool,
+    /// Whether its end was reported, which is when the server answers that it is executed.
+    is_reported: bool,
+    /// Whether the catalog shows it.
+    is_confirmed: bool,
 }
 
 /// Applies plans to a database.
@@ -131,27 +136,33 @@ impl<'s, 'a> Applier<'s, 'a> {
     pub(crate) async fn apply(mut self, plan: &Plan) -> Result<Report, MigrateError> {
         self.expire(plan.steps.iter().flat_map(Step::relations));
         let total = plan.steps.len();
-        let mut builds: Vec<Building<'_>> = Vec::new();
+        let mut creations: Vec<Creation<'_>> = Vec::new();
         for (position, step) in plan.steps.iter().enumerate() {
-            self.finish(&mut builds, total, |index| step.waits_for(index)).await?;
+            self.confirm(&mut creations, total, |change| step.waits_for(change)).await?;
             let number = position + 1;
             self.database.observer.on(Progress::Started { number, total, step });
             let started = Instant::now();
             if let StepAction::Run { statement, layouts, key } = &step.action
-                && let Change::CreateIndex { index, .. } = &statement.change
+                && let Change::CreateTable { .. } | Change::CreateIndex { .. } = statement.change
             {
                 let mut task = Task::new(statement, layouts, key);
-                if self.start_build(&mut task).await? {
+                let remaining = self.create(&mut task).await?;
+                let is_reported = !matches!(remaining, Remaining::Wait(_));
+                if is_reported {
                     self.settled(number, total, step, task.done, started);
-                } else {
-                    builds.push(Building { number, step, index, task, started, is_valid: false });
+                }
+                let is_confirmed = matches!(remaining, Remaining::Nothing);
+                if !is_confirmed {
+                    let creation =
+                        Creation { number, step, task, started, is_reported, is_confirmed };
+                    creations.push(creation);
                 }
                 continue;
             }
             let done = self.apply_step(plan, position).await?;
             self.settled(number, total, step, done, started);
         }
-        self.finish(&mut builds, total, |_| true).await?;
+        self.confirm(&mut creations, total, |_| true).await?;
         Ok(self.report)
     }
 
@@ -164,48 +175,56 @@ impl<'s, 'a> Applier<'s, 'a> {
         }
     }
 
-    /// Starts the build of an index, unless it has been started. Returns whether the index is valid.
-    async fn start_build(&mut self, task: &mut Task<'_>) -> Result<bool, MigrateError> {
+    /// Creates a table or an index, unless it exists. Does not wait for the build of an index, and does
+    /// not read back what the server has answered to be executed.
+    async fn create(&mut self, task: &mut Task<'_>) -> Result<Remaining, MigrateError> {
+        let is_built_later = matches!(task.statement.change, Change::CreateIndex { .. })
+            && self.database.engine() == Engine::Dsql;
         loop {
             match self.advance(task).await? {
-                Remaining::Nothing => return Ok(true),
-                Remaining::Wait(_) => return Ok(false),
-                // On PostgreSQL the index is valid when the statement has ended.
-                Remaining::Probe if task.done && self.database.engine() == Engine::Dsql => {
-                    return Ok(false);
-                }
+                Remaining::Confirm if is_built_later => return Ok(Remaining::Wait(Duration::ZERO)),
                 Remaining::Probe => {}
+                remaining => {
+                    // The time until it is read back does not count towards the retry deadline.
+                    task.attempts = Attempts::new();
+                    return Ok(remaining);
+                }
             }
         }
     }
 
-    /// Waits until the indexes for which `is_needed` holds are valid. All builds are polled together.
-    async fn finish(
+    /// If `is_needed` holds for one of the creations, waits until the catalog shows all that are needed.
+    /// All are polled together.
+    async fn confirm(
         &mut self,
-        builds: &mut Vec<Building<'_>>,
+        creations: &mut Vec<Creation<'_>>,
         total: usize,
-        is_needed: impl Fn(&IndexDefinition) -> bool,
+        is_needed: impl Fn(&Change) -> bool,
     ) -> Result<(), MigrateError> {
-        let is_due = |builds: &[Building<'_>]| builds.iter().any(|build| is_needed(build.index));
-        if is_due(builds) {
-            self.expire(builds.iter().flat_map(|build| build.step.relations()));
+        let is_due = |creations: &[Creation<'_>]| {
+            creations.iter().any(|creation| is_needed(&creation.task.statement.change))
+        };
+        if is_due(creations) {
+            self.expire(creations.iter().flat_map(|creation| creation.step.relations()));
         }
-        while is_due(builds) {
+        while is_due(creations) {
             let mut shortest: Option<Duration> = None;
-            for build in builds.iter_mut() {
-                let wait = match self.advance(&mut build.task).await? {
+            for creation in creations.iter_mut() {
+                let wait = match self.advance(&mut creation.task).await? {
                     Remaining::Nothing => {
-                        build.is_valid = true;
-                        let Building { number, step, started, ref task, .. } = *build;
-                        self.settled(number, total, step, task.done, started);
+                        creation.is_confirmed = true;
+                        let Creation { number, step, started, is_reported, .. } = *creation;
+                        if !is_reported {
+                            self.settled(number, total, step, creation.task.done, started);
+                        }
                         Duration::ZERO
                     }
-                    Remaining::Probe => Duration::ZERO,
+                    Remaining::Confirm | Remaining::Probe => Duration::ZERO,
                     Remaining::Wait(wait) => wait,
                 };
                 shortest = Some(shortest.map_or(wait, |shortest| shortest.min(wait)));
             }
-            builds.retain(|build| !build.is_valid);
+            creations.retain(|creation| !creation.is_confirmed);
             if let Some(wait) = shortest {
                 tokio::time::sleep(wait).await;
             }
@@ -254,7 +273,7 @@ impl<'s, 'a> Applier<'s, 'a> {
         loop {
             match self.advance(&mut task).await? {
                 Remaining::Nothing => return Ok(task.done),
-                Remaining::Probe => {}
+                Remaining::Confirm | Remaining::Probe => {}
                 Remaining::Wait(wait) => tokio::time::sleep(wait).await,
             }
         }
@@ -274,6 +293,7 @@ impl<'s, 'a> Applier<'s, 'a> {
                 ExecuteResult::Executed(job) => {
                     task.done = true;
                     task.build.started(job);
+                    return Ok(Remaining::Confirm);
                 }
                 ExecuteResult::Unknown => task.done = true,
                 ExecuteResult::NotExecuted => {}

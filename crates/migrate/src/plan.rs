@@ -10,8 +10,7 @@ use temporal_dsql_domain::{Engine, SchemaVersion};
 
 use crate::{
     objects::{
-        Catalog, Dependent, Difference, IndexDefinition, TableDefinition, compare_index,
-        compare_table,
+        Catalog, Dependent, Difference, Seed, TableDefinition, compare_index, compare_table,
     },
     schema::{Change, Statement},
     version_tables::{Dml, VersionChange},
@@ -158,15 +157,17 @@ impl Step {
         statement.into_iter().flat_map(|statement| statement.change.relations())
     }
 
-    /// Whether the step may start only after a build of `index` has ended. Builds go on beside the
-    /// creation of tables and of other indexes. A version is recorded, an object is dropped, and a
-    /// row or a column of the indexed table is added only after them.
-    pub(crate) fn waits_for(&self, index: &IndexDefinition) -> bool {
+    /// Whether the step may start only when the catalog shows that `creation`, which creates a table or
+    /// an index, is in effect; for an index, that its build has ended. A version is recorded and an
+    /// object is dropped only after all creations, and a row or a column of a table is added only after
+    /// the builds of its indexes.
+    pub(crate) fn waits_for(&self, creation: &Change) -> bool {
         match &self.action {
             StepAction::Run { statement, .. } => match &statement.change {
                 Change::CreateTable { .. } | Change::CreateIndex { .. } => false,
-                Change::AddColumn { table, .. } => *table == index.table,
-                Change::Seed(seed) => seed.table == index.table,
+                Change::AddColumn { table, .. } | Change::Seed(Seed { table, .. }) => {
+                    matches!(creation, Change::CreateIndex { index, .. } if index.table == *table)
+                }
                 Change::DropTable { .. } | Change::DropIndex { .. } | Change::DropDependent(_) => {
                     true
                 }
@@ -177,13 +178,11 @@ impl Step {
         }
     }
 
-    /// The index that the step builds.
-    fn built_index(&self) -> Option<&IndexDefinition> {
+    /// The creation of an index, if the step is one.
+    fn index_creation(&self) -> Option<&Change> {
         match &self.action {
-            StepAction::Run { statement, .. } => match &statement.change {
-                Change::CreateIndex { index, .. } => Some(index),
-                _ => None,
-            },
+            StepAction::Run { statement, .. } => Some(&statement.change)
+                .filter(|change| matches!(change, Change::CreateIndex { .. })),
             _ => None,
         }
     }
@@ -195,9 +194,9 @@ impl fmt::Display for Plan {
         for note in &self.notes {
             writeln!(f, "-- note: {note}")?;
         }
-        let mut builds: Vec<&IndexDefinition> = Vec::new();
+        let mut builds: Vec<&Change> = Vec::new();
         for (position, step) in self.pending().enumerate() {
-            if builds.iter().any(|index| step.waits_for(index)) {
+            if builds.iter().any(|creation| step.waits_for(creation)) {
                 writeln!(f, "-- (after the builds of all indexes above have ended)")?;
                 builds.clear();
             }
@@ -216,9 +215,9 @@ impl fmt::Display for Plan {
                 }
             }
             if self.engine == Engine::Dsql
-                && let Some(index) = step.built_index()
+                && let Some(creation) = step.index_creation()
             {
-                builds.push(index);
+                builds.push(creation);
             }
             writeln!(f)?;
         }
