@@ -21,7 +21,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// The backoff after transient failures, and the deadline of one action.
+    /// The backoff after transient failures, and the deadline of one action, from its first failure.
     pub retry: RetryPolicy,
     /// The longest interval between two polls of an index build; the first intervals are shorter.
     /// Builds take 5–30 s even on tiny tables (aurora-dsql.md#jobs).
@@ -89,7 +89,8 @@ pub(crate) struct Retry<'a> {
 }
 
 impl Retry<'_> {
-    /// Waits before the next attempt of `action`, which has failed with `error`.
+    /// Waits before the next attempt of `action`, which has failed with `error`. The deadline counts
+    /// from the first failure: a statement that was lost after a long time is sent once more.
     ///
     /// # Errors
     /// The deadline is reached.
@@ -99,6 +100,9 @@ impl Retry<'_> {
         action: &str,
         error: DatabaseError,
     ) -> Result<(), MigrateError> {
+        if attempts.failed() == 0 {
+            *attempts = Attempts::new();
+        }
         let Some(wait) = attempts.next_wait(self.policy) else {
             return Err(MigrateError::DeadlineExceeded {
                 action: action.to_owned(),
@@ -202,7 +206,8 @@ impl<'a> RetryingDatabase<'a> {
         retried!(self, action, self.inner.page(scan, after, limit))
     }
 
-    /// Waits before the next attempt of `action`, which has failed with `error`.
+    /// Waits before the next attempt of `action`, which has failed with `error`. The deadline counts
+    /// from the first failure: a statement that was lost after a long time is sent once more.
     ///
     /// # Errors
     /// The deadline is reached.

@@ -1,11 +1,14 @@
 //! Tests of retries, with a mock of the database port.
 
+use std::time::Duration;
+
 use mockall::predicate::eq;
+use temporal_dsql_client::Attempts;
 use tokio::time::Instant;
 
 use crate::{
     DatabaseError, IgnoreProgress, MigrateError, Scope, ServerError, Timeouts,
-    database::MockSchemaDatabase, retry::RetryingDatabase,
+    database::MockSchemaDatabase, retry::{Retry, RetryingDatabase},
 };
 
 fn unreachable() -> DatabaseError {
@@ -49,6 +52,18 @@ async fn a_conflict_is_retried_until_the_deadline() {
     let error = retrying(&mut mock).catalog(&Scope::default()).await.unwrap_err();
     assert!(matches!(error, MigrateError::DeadlineExceeded { .. }), "{error}");
     assert!(start.elapsed() <= Timeouts::default().retry.deadline);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_lost_after_more_than_the_deadline_is_repeated_once() {
+    let retry = Retry { policy: &Timeouts::default().retry, observer: &IgnoreProgress };
+    let hours = Duration::from_secs(2 * 60 * 60);
+    let mut attempts = Attempts::new();
+    tokio::time::advance(hours).await;
+    retry.pause(&mut attempts, "copying", unreachable()).await.unwrap();
+    tokio::time::advance(hours).await;
+    let error = retry.pause(&mut attempts, "copying", unreachable()).await.unwrap_err();
+    assert!(matches!(error, MigrateError::DeadlineExceeded { attempts: 2, .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
