@@ -23,7 +23,7 @@ use tokio_rustls::{
         pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     },
 };
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+use x509_cert::{Certificate, der::Decode};
 
 use super::{NETWORK_LIMIT, check::Check, within};
 
@@ -129,33 +129,37 @@ fn by_address(config: &Config) -> Option<Advice> {
 struct Shown {
     text: String,
     /// The end of the certificate, in seconds since 1970.
-    expires: Option<i64>,
+    expires: Option<u64>,
 }
 
 fn describe(chain: &[CertificateDer<'_>]) -> Shown {
-    let parsed = |der| X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate);
-    let certificate = chain.first().and_then(|der| parsed(der));
-    let Some(certificate) = certificate else {
+    let parsed = |der: &CertificateDer<'_>| Certificate::from_der(der).ok();
+    let Some(certificate) = chain.first().and_then(parsed) else {
         return Shown { text: "a certificate that cannot be read".to_owned(), expires: None };
     };
+    let certificate = certificate.tbs_certificate();
     let end = certificate.validity().not_after;
+    let expires = end.to_unix_duration().as_secs();
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_secs());
-    let left = i64::try_from(now).map_or(0, |now| end.timestamp() - now);
-    let left = match u64::try_from(left) {
-        Ok(left) => format!("in {} days", left / 86_400),
-        Err(_) => "in the past".to_owned(),
+    let left = match expires.checked_sub(now) {
+        Some(left) => format!("in {} days", left / 86_400),
+        None => "in the past".to_owned(),
     };
     // The last certificate of the chain names the authority that a client must trust.
-    let authority = chain.last().and_then(|der| parsed(der));
-    let authority = authority.map_or_else(String::new, |last| last.issuer().to_string());
+    let authority = chain.last().and_then(parsed);
+    let authority = authority.map(|last| last.tbs_certificate().issuer().to_string());
+    let date = end.to_date_time();
     let text = format!(
-        "certificate of {}, issued by {}, ends {} ({left}); chain of {} up to {authority}",
+        "certificate of {}, issued by {}, ends {}-{:02}-{:02} ({left}); chain of {} up to {}",
         certificate.subject(),
         certificate.issuer(),
-        end.to_datetime().date(),
+        date.year(),
+        date.month(),
+        date.day(),
         chain.len(),
+        authority.unwrap_or_default(),
     );
-    Shown { text, expires: Some(end.timestamp()) }
+    Shown { text, expires: Some(expires) }
 }
 
 /// The authorities that trust `chain` for `name`: those of the CA file or the public ones, which are
