@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use crate::{
     DatabaseError, IgnoreProgress, MigrateError, Scope, ServerError, Timeouts,
-    database::MockSchemaDatabase, retry::{Retry, RetryingDatabase},
+    database::MockSchemaDatabase,
+    retry::{Retry, RetryingDatabase},
 };
 
 fn unreachable() -> DatabaseError {
