@@ -1,7 +1,7 @@
 //! Concurrent runs: all succeed, and together have the effect of one.
 
 use temporal_dsql_domain::SchemaVersion;
-use temporal_dsql_migrate::MigrateError;
+use temporal_dsql_migrate::{MigrateError, Migrator, Progress, Timeouts};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -117,4 +117,29 @@ async fn ten_runs_that_find_the_same_invalid_index_leave_one_that_is_valid() {
         assert_is(&cluster.contents().catalog, V1_1);
         assert_eq!(history(&cluster).len(), 2, "seed {seed}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_another_run_drops_before_the_version_is_recorded_is_created_again() {
+    let cluster = Cluster::new(Behaviour::default());
+    // The server has answered that the table is created.
+    let drop = |progress: Progress<'_>| {
+        if let Progress::Finished { step, done: true, .. } = progress
+            && step.summary() == "create table shards"
+        {
+            cluster.change(|contents| {
+                contents.catalog.tables.remove("shards");
+            });
+        }
+    };
+    let mut session = cluster.session();
+    let mut migrator =
+        Migrator::new(embedded(), &mut session, "postgres", Timeouts::default(), &drop);
+    let plan = Command::Setup(V1_1).plan(&mut migrator).await.unwrap();
+    let report = migrator.apply(&plan).await.unwrap();
+    assert_eq!(report.done, plan.steps.len());
+    assert_is(&cluster.contents().catalog, V1_1);
+    let creations = cluster.take_calls();
+    let creations = creations.iter().filter(|call| *call == "create table shards").count();
+    assert_eq!(creations, 2);
 }
