@@ -2,7 +2,7 @@
 //!
 //! The catalog decides whether a step has succeeded, not the response to its statement. A step that is
 //! in effect and equal to its definition has succeeded, even if an earlier run ended early, a
-//! concurrent run did it, or the response was lost.
+//! concurrent run did it, or the response was lost. A version is recorded only then.
 //!
 //! The relations of the whole plan are read once, before the first step. What a concurrent run does
 //! meanwhile shows when the server refuses a statement; objects to be dropped are read again right
@@ -10,7 +10,8 @@
 //!
 //! The tables and indexes that the plan creates are read again together, before the first step that
 //! needs one of them ([`Step::waits_for`]). DSQL builds indexes in the background: the builds, too, are
-//! waited for there.
+//! waited for there. What is gone by then is left to the recording of the version, which first reads
+//! whether another run has recorded one, and repeats the steps in their order.
 
 mod drops;
 
@@ -104,8 +105,8 @@ struct Creation<'p> {
     started: Instant,
     /// Whether its end was reported, which is when the server answers that it is executed.
     is_reported: bool,
-    /// Whether the catalog shows it.
-    is_confirmed: bool,
+    /// Whether the catalog shows it, or it is left to the recording of the version.
+    is_settled: bool,
 }
 
 /// Applies plans to a database.
@@ -136,9 +137,13 @@ impl<'s, 'a> Applier<'s, 'a> {
     pub(crate) async fn apply(mut self, plan: &Plan) -> Result<Report, MigrateError> {
         self.expire(plan.steps.iter().flat_map(Step::relations));
         let total = plan.steps.len();
+        let is_record = |step: &Step| matches!(step.action, StepAction::Record(_));
+        let last_record = plan.steps.iter().rposition(is_record);
         let mut creations: Vec<Creation<'_>> = Vec::new();
         for (position, step) in plan.steps.iter().enumerate() {
-            self.confirm(&mut creations, total, |change| step.waits_for(change)).await?;
+            let is_recorded_later = last_record.is_some_and(|last| last >= position);
+            let is_needed = |change: &Change| step.waits_for(change);
+            self.confirm(&mut creations, total, is_recorded_later, is_needed).await?;
             let number = position + 1;
             self.database.observer.on(Progress::Started { number, total, step });
             let started = Instant::now();
@@ -151,10 +156,10 @@ impl<'s, 'a> Applier<'s, 'a> {
                 if is_reported {
                     self.settled(number, total, step, task.done, started);
                 }
-                let is_confirmed = matches!(remaining, Remaining::Nothing);
-                if !is_confirmed {
+                if !matches!(remaining, Remaining::Nothing) {
+                    let is_settled = false;
                     let creation =
-                        Creation { number, step, task, started, is_reported, is_confirmed };
+                        Creation { number, step, task, started, is_reported, is_settled };
                     creations.push(creation);
                 }
                 continue;
@@ -162,7 +167,7 @@ impl<'s, 'a> Applier<'s, 'a> {
             let done = self.apply_step(plan, position).await?;
             self.settled(number, total, step, done, started);
         }
-        self.confirm(&mut creations, total, |_| true).await?;
+        self.confirm(&mut creations, total, false, |_| true).await?;
         Ok(self.report)
     }
 
@@ -194,11 +199,13 @@ impl<'s, 'a> Applier<'s, 'a> {
     }
 
     /// If `is_needed` holds for one of the creations, waits until the catalog shows all that are needed.
-    /// All are polled together.
+    /// All are polled together. One that was executed and is gone is created again, unless the version
+    /// is recorded later.
     async fn confirm(
         &mut self,
         creations: &mut Vec<Creation<'_>>,
         total: usize,
+        is_recorded_later: bool,
         is_needed: impl Fn(&Change) -> bool,
     ) -> Result<(), MigrateError> {
         let is_due = |creations: &[Creation<'_>]| {
@@ -210,22 +217,31 @@ impl<'s, 'a> Applier<'s, 'a> {
         while is_due(creations) {
             let mut shortest: Option<Duration> = None;
             for creation in creations.iter_mut() {
+                if creation.is_reported
+                    && is_recorded_later
+                    && self.probe(&creation.task).await? == Probe::Pending
+                {
+                    creation.is_settled = true;
+                    continue;
+                }
                 let wait = match self.advance(&mut creation.task).await? {
                     Remaining::Nothing => {
-                        creation.is_confirmed = true;
+                        creation.is_settled = true;
                         let Creation { number, step, started, is_reported, .. } = *creation;
                         if !is_reported {
                             self.settled(number, total, step, creation.task.done, started);
                         }
-                        Duration::ZERO
+                        continue;
                     }
                     Remaining::Confirm | Remaining::Probe => Duration::ZERO,
                     Remaining::Wait(wait) => wait,
                 };
                 shortest = Some(shortest.map_or(wait, |shortest| shortest.min(wait)));
             }
-            creations.retain(|creation| !creation.is_confirmed);
-            if let Some(wait) = shortest {
+            creations.retain(|creation| !creation.is_settled);
+            if is_due(creations)
+                && let Some(wait) = shortest
+            {
                 tokio::time::sleep(wait).await;
             }
         }

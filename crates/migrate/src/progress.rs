@@ -16,7 +16,8 @@ pub enum Progress<'a> {
         /// The step.
         step: &'a Step,
     },
-    /// A step has succeeded.
+    /// A step has succeeded: it is in effect, or the server has answered that its statement is executed.
+    /// What was created is read back before a later step needs it.
     Finished {
         /// Its number, from 1.
         number: usize,

@@ -21,7 +21,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// The backoff after transient failures, and the deadline of one action, from its first failure.
+    /// The backoff after transient failures, and the deadline of one action. For reads and the copies of
+    /// an import, which are repeated as they are, it counts from the first failure.
     pub retry: RetryPolicy,
     /// The longest interval between two polls of an index build; the first intervals are shorter.
     /// Builds take 5–30 s even on tiny tables (aurora-dsql.md#jobs).
@@ -58,6 +59,7 @@ pub(crate) const fn is_retryable(error: &DatabaseError) -> bool {
 }
 
 /// Repeats a call until it succeeds or fails permanently. It must change nothing when it is repeated.
+/// The deadline counts from the first failure: a call that is lost after hours is repeated.
 macro_rules! retried {
     ($retry:expr, $action:expr, $call:expr) => {{
         let mut attempts = temporal_dsql_client::Attempts::new();
@@ -65,6 +67,9 @@ macro_rules! retried {
             match $call.await {
                 Ok(value) => break Ok(value),
                 Err(error) if $crate::retry::is_retryable(&error) => {
+                    if attempts.failed() == 0 {
+                        attempts = temporal_dsql_client::Attempts::new();
+                    }
                     if let Err(error) = $retry.pause(&mut attempts, $action, error).await {
                         break Err(error);
                     }
@@ -89,8 +94,7 @@ pub(crate) struct Retry<'a> {
 }
 
 impl Retry<'_> {
-    /// Waits before the next attempt of `action`, which has failed with `error`. The deadline counts
-    /// from the first failure: a statement that was lost after a long time is sent once more.
+    /// Waits before the next attempt of `action`, which has failed with `error`.
     ///
     /// # Errors
     /// The deadline is reached.
@@ -100,9 +104,6 @@ impl Retry<'_> {
         action: &str,
         error: DatabaseError,
     ) -> Result<(), MigrateError> {
-        if attempts.failed() == 0 {
-            *attempts = Attempts::new();
-        }
         let Some(wait) = attempts.next_wait(self.policy) else {
             return Err(MigrateError::DeadlineExceeded {
                 action: action.to_owned(),
@@ -206,8 +207,7 @@ impl<'a> RetryingDatabase<'a> {
         retried!(self, action, self.inner.page(scan, after, limit))
     }
 
-    /// Waits before the next attempt of `action`, which has failed with `error`. The deadline counts
-    /// from the first failure: a statement that was lost after a long time is sent once more.
+    /// Waits before the next attempt of `action`, which has failed with `error`.
     ///
     /// # Errors
     /// The deadline is reached.

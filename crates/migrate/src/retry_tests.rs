@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use mockall::predicate::eq;
-use temporal_dsql_client::Attempts;
 use tokio::time::Instant;
 
 use crate::{
     DatabaseError, IgnoreProgress, MigrateError, Scope, ServerError, Timeouts,
     database::MockSchemaDatabase,
-    retry::{Retry, RetryingDatabase},
+    retry::{Retry, RetryingDatabase, retried},
 };
 
 fn unreachable() -> DatabaseError {
@@ -57,14 +56,27 @@ async fn a_conflict_is_retried_until_the_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_lost_after_more_than_the_deadline_is_repeated_once() {
-    let retry = Retry { policy: &Timeouts::default().retry, observer: &IgnoreProgress };
     let hours = Duration::from_secs(2 * 60 * 60);
-    let mut attempts = Attempts::new();
-    tokio::time::advance(hours).await;
-    retry.pause(&mut attempts, "copying", unreachable()).await.unwrap();
-    tokio::time::advance(hours).await;
-    let error = retry.pause(&mut attempts, "copying", unreachable()).await.unwrap_err();
-    assert!(matches!(error, MigrateError::DeadlineExceeded { attempts: 2, .. }), "{error}");
+    let retry = Retry { policy: &Timeouts::default().retry, observer: &IgnoreProgress };
+    for lost in [1, 2] {
+        let mut calls = 0;
+        let mut call = async || {
+            calls += 1;
+            tokio::time::sleep(hours).await;
+            if calls > lost { Ok(calls) } else { Err(unreachable()) }
+        };
+        let result: Result<u32, MigrateError> = retried!(retry, "copying", call());
+        match result {
+            Ok(calls) => assert_eq!((lost, calls), (1, 2)),
+            Err(error) => {
+                assert!(
+                    matches!(error, MigrateError::DeadlineExceeded { attempts: 2, .. }),
+                    "{error}"
+                );
+                assert_eq!(lost, 2);
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

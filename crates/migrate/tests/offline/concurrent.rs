@@ -1,7 +1,7 @@
 //! Concurrent runs: all succeed, and together have the effect of one.
 
 use temporal_dsql_domain::SchemaVersion;
-use temporal_dsql_migrate::{MigrateError, Migrator, Progress, Timeouts};
+use temporal_dsql_migrate::{MigrateError, Migrator, Progress, Schema, Setup, Timeouts};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -142,4 +142,30 @@ async fn a_table_that_another_run_drops_before_the_version_is_recorded_is_create
     let creations = cluster.take_calls();
     let creations = creations.iter().filter(|call| *call == "create table shards").count();
     assert_eq!(creations, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_is_dropped_after_a_column_was_added_gets_the_column_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("schema.sql");
+    let text = "CREATE TABLE a (id INT PRIMARY KEY);
+                ALTER TABLE a ADD COLUMN x INT;
+                CREATE TABLE b (id INT PRIMARY KEY);";
+    std::fs::write(&file, text).unwrap();
+    let schema = Schema::from_file(&file, V1_0).unwrap();
+    let cluster = Cluster::new(Behaviour::default());
+    let drop = |progress: Progress<'_>| {
+        if let Progress::Started { step, .. } = progress
+            && step.summary() == "create table b"
+        {
+            cluster.change(|contents| {
+                contents.catalog.tables.remove("a");
+            });
+        }
+    };
+    let mut session = cluster.session();
+    let mut migrator = Migrator::new(&schema, &mut session, "postgres", Timeouts::default(), &drop);
+    let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
+    migrator.apply(&plan).await.unwrap();
+    assert_eq!(cluster.contents().catalog.tables["a"].columns.len(), 2);
 }
