@@ -10,8 +10,9 @@
 //!
 //! The tables and indexes that the plan creates are read again together, before the first step that
 //! needs one of them ([`Step::waits_for`]). DSQL builds indexes in the background: the builds, too, are
-//! waited for there. What is gone by then is left to the recording of the version, which first reads
-//! whether another run has recorded one, and repeats the steps in their order.
+//! waited for there. What a concurrent run has dropped or changed by then is left to the recording of
+//! the version, if one follows: it first reads whether another run is ahead, and repeats the steps in
+//! their order.
 
 mod drops;
 
@@ -103,7 +104,8 @@ struct Creation<'p> {
     step: &'p Step,
     task: Task<'p>,
     started: Instant,
-    /// Whether its end was reported, which is when the server answers that it is executed.
+    /// Whether its end was reported, which is when the server answers that it is executed; for an index
+    /// on DSQL, when it is valid.
     is_reported: bool,
     /// Whether the catalog shows it, or it is left to the recording of the version.
     is_settled: bool,
@@ -137,13 +139,14 @@ impl<'s, 'a> Applier<'s, 'a> {
     pub(crate) async fn apply(mut self, plan: &Plan) -> Result<Report, MigrateError> {
         self.expire(plan.steps.iter().flat_map(Step::relations));
         let total = plan.steps.len();
-        let is_record = |step: &Step| matches!(step.action, StepAction::Record(_));
-        let last_record = plan.steps.iter().rposition(is_record);
         let mut creations: Vec<Creation<'_>> = Vec::new();
         for (position, step) in plan.steps.iter().enumerate() {
-            let is_recorded_later = last_record.is_some_and(|last| last >= position);
+            let next_version = plan.steps[position..].iter().find_map(|step| match &step.action {
+                StepAction::Record(change) => Some(change),
+                _ => None,
+            });
             let is_needed = |change: &Change| step.waits_for(change);
-            self.confirm(&mut creations, total, is_recorded_later, is_needed).await?;
+            self.confirm(&mut creations, total, next_version, is_needed).await?;
             let number = position + 1;
             self.database.observer.on(Progress::Started { number, total, step });
             let started = Instant::now();
@@ -167,7 +170,7 @@ impl<'s, 'a> Applier<'s, 'a> {
             let done = self.apply_step(plan, position).await?;
             self.settled(number, total, step, done, started);
         }
-        self.confirm(&mut creations, total, false, |_| true).await?;
+        self.confirm(&mut creations, total, None, |_| true).await?;
         Ok(self.report)
     }
 
@@ -181,31 +184,32 @@ impl<'s, 'a> Applier<'s, 'a> {
     }
 
     /// Creates a table or an index, unless it exists. Does not wait for the build of an index, and does
-    /// not read back what the server has answered to be executed.
+    /// not read back what the server has answered to be executed. With IF NOT EXISTS the answer does not
+    /// say that this run has created it.
     async fn create(&mut self, task: &mut Task<'_>) -> Result<Remaining, MigrateError> {
         let is_built_later = matches!(task.statement.change, Change::CreateIndex { .. })
             && self.database.engine() == Engine::Dsql;
-        loop {
+        let remaining = loop {
             match self.advance(task).await? {
-                Remaining::Confirm if is_built_later => return Ok(Remaining::Wait(Duration::ZERO)),
+                Remaining::Confirm if is_built_later => break Remaining::Wait(Duration::ZERO),
+                Remaining::Confirm if task.statement.is_conditional() => {}
                 Remaining::Probe => {}
-                remaining => {
-                    // The time until it is read back does not count towards the retry deadline.
-                    task.attempts = Attempts::new();
-                    return Ok(remaining);
-                }
+                remaining => break remaining,
             }
-        }
+        };
+        // The time until it is read back does not count towards the retry deadline.
+        task.attempts = Attempts::new();
+        Ok(remaining)
     }
 
     /// If `is_needed` holds for one of the creations, waits until the catalog shows all that are needed.
-    /// All are polled together. One that was executed and is gone is created again, unless the version
-    /// is recorded later.
+    /// All are polled together. One that a concurrent run has dropped is created again, unless
+    /// `next_version` is recorded later.
     async fn confirm(
         &mut self,
         creations: &mut Vec<Creation<'_>>,
         total: usize,
-        is_recorded_later: bool,
+        next_version: Option<&VersionChange>,
         is_needed: impl Fn(&Change) -> bool,
     ) -> Result<(), MigrateError> {
         let is_due = |creations: &[Creation<'_>]| {
@@ -217,14 +221,16 @@ impl<'s, 'a> Applier<'s, 'a> {
         while is_due(creations) {
             let mut shortest: Option<Duration> = None;
             for creation in creations.iter_mut() {
-                if creation.is_reported
-                    && is_recorded_later
-                    && self.probe(&creation.task).await? == Probe::Pending
-                {
-                    creation.is_settled = true;
-                    continue;
-                }
-                let wait = match self.advance(&mut creation.task).await? {
+                let probe = self.probe(&creation.task).await?;
+                let is_left = match next_version {
+                    Some(change) => self.is_left(&creation.task, &probe, change).await?,
+                    None => false,
+                };
+                let remaining = match is_left {
+                    true => Remaining::Nothing,
+                    false => self.act(&mut creation.task, probe).await?,
+                };
+                let wait = match remaining {
                     Remaining::Nothing => {
                         creation.is_settled = true;
                         let Creation { number, step, started, is_reported, .. } = *creation;
@@ -246,6 +252,26 @@ impl<'s, 'a> Applier<'s, 'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a creation is left to the recording of a version: another run has dropped it, or has
+    /// changed it after it had recorded the version.
+    async fn is_left(
+        &mut self,
+        task: &Task<'_>,
+        probe: &Probe,
+        change: &VersionChange,
+    ) -> Result<bool, MigrateError> {
+        match probe {
+            // This run drops an index to build it again.
+            Probe::Pending => Ok(!task.build.is_rebuilt()),
+            Probe::Differs(_) => {
+                let rows = self.database.version_rows().await?;
+                let own = rows.iter().find(|row| row.database == change.database);
+                Ok(change.is_recorded_by(own.map(VersionRow::text)))
+            }
+            Probe::InEffect | Probe::Unfinished(_) => Ok(false),
+        }
     }
 
     /// Brings a step into effect. Returns whether this run executed it.
@@ -297,8 +323,13 @@ impl<'s, 'a> Applier<'s, 'a> {
 
     /// Probes a statement once, and takes the next action to bring it into effect.
     async fn advance(&mut self, task: &mut Task<'_>) -> Result<Remaining, MigrateError> {
-        let statement = task.statement;
         let probe = self.probe(task).await?;
+        self.act(task, probe).await
+    }
+
+    /// Takes the next action to bring a statement into effect.
+    async fn act(&mut self, task: &mut Task<'_>, probe: Probe) -> Result<Remaining, MigrateError> {
+        let statement = task.statement;
         match (probe, task.refused.take()) {
             (Probe::InEffect, _) => return Ok(Remaining::Nothing),
             (Probe::Differs(differences), _) => return Err(MigrateError::Differs(differences)),
@@ -410,6 +441,8 @@ impl<'s, 'a> Applier<'s, 'a> {
                         self.run(statement, layouts, key).await?;
                     }
                 }
+                // The time of these steps does not count towards the retry deadline.
+                attempts = Attempts::new();
                 continue;
             }
             if is_recorded {

@@ -54,7 +54,8 @@ pub enum MigrateError {
         action: String,
         /// The number of attempts.
         attempts: u32,
-        /// The time since the first attempt or, where it may take long, since the first failure.
+        /// The time since the first attempt; since the first failure if the action is repeated
+        /// as it is.
         waited: Duration,
         /// The last failure.
         #[source]

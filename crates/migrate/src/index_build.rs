@@ -48,6 +48,11 @@ impl IndexBuild {
         self.dropping.insert(oid)
     }
 
+    /// Whether this run has tried to drop an invalid index, to build it again.
+    pub(crate) fn is_rebuilt(&self) -> bool {
+        !self.dropping.is_empty()
+    }
+
     /// Polls the job of an invalid index once. Returns the time until the next poll while the index
     /// may become valid, and `None` if it is abandoned.
     ///

@@ -157,10 +157,10 @@ impl Step {
         statement.into_iter().flat_map(|statement| statement.change.relations())
     }
 
-    /// Whether the step may start only when the catalog shows that `creation`, which creates a table or
-    /// an index, is in effect; for an index, that its build has ended. A version is recorded and an
-    /// object is dropped only after all creations, and a row or a column of a table is added only after
-    /// the builds of its indexes.
+    /// Whether the step may start only after the catalog was read for `creation`, which creates a table
+    /// or an index; for an index, after its build has ended. A version is recorded and an object is
+    /// dropped only after all creations, and a row or a column of a table is added only after the builds
+    /// of its indexes.
     pub(crate) fn waits_for(&self, creation: &Change) -> bool {
         match &self.action {
             StepAction::Run { statement, .. } => match &statement.change {

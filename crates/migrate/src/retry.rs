@@ -21,8 +21,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// The backoff after transient failures, and the deadline of one action. For reads and the copies of
-    /// an import, which are repeated as they are, it counts from the first failure.
+    /// The backoff after transient failures, and the deadline of one action. For an action that is
+    /// repeated as it is, such as a read or the copy of a chunk, it counts from the first failure.
     pub retry: RetryPolicy,
     /// The longest interval between two polls of an index build; the first intervals are shorter.
     /// Builds take 5–30 s even on tiny tables (aurora-dsql.md#jobs).

@@ -48,6 +48,11 @@ impl Statement {
         Ok(Self { change, origin: None, text })
     }
 
+    /// Whether it has IF NOT EXISTS: the server then answers success for any relation of that name.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.text.split('(').next().is_some_and(|head| head.contains(" IF NOT EXISTS "))
+    }
+
     pub(super) fn at(self, origin: Origin) -> Self {
         Self { origin: Some(origin), ..self }
     }

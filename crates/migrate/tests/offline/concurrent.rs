@@ -1,12 +1,15 @@
 //! Concurrent runs: all succeed, and together have the effect of one.
 
 use temporal_dsql_domain::SchemaVersion;
-use temporal_dsql_migrate::{MigrateError, Migrator, Progress, Schema, Setup, Timeouts};
+use temporal_dsql_migrate::{
+    ColumnDefinition, MigrateError, Migrator, Progress, Report, Schema, Setup, TableDefinition,
+    Timeouts, VersionRow,
+};
 use tokio::task::JoinSet;
 
 use crate::{
     Command, V1_0, V1_1, cluster_at, embedded,
-    fake_cluster::{Behaviour, Cluster},
+    fake_cluster::{Behaviour, Cluster, Contents},
     history, pairs,
     spec::assert_is,
 };
@@ -144,28 +147,94 @@ async fn a_table_that_another_run_drops_before_the_version_is_recorded_is_create
     assert_eq!(creations, 2);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_table_that_is_dropped_after_a_column_was_added_gets_the_column_again() {
+/// Sets up `text` at 1.0, while `meanwhile` changes the cluster when the step `at` starts.
+async fn set_up(
+    text: &str,
+    at: &str,
+    meanwhile: impl Fn(&mut Contents) + Sync,
+) -> (Cluster, Result<Report, MigrateError>) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("schema.sql");
-    let text = "CREATE TABLE a (id INT PRIMARY KEY);
-                ALTER TABLE a ADD COLUMN x INT;
-                CREATE TABLE b (id INT PRIMARY KEY);";
     std::fs::write(&file, text).unwrap();
     let schema = Schema::from_file(&file, V1_0).unwrap();
     let cluster = Cluster::new(Behaviour::default());
-    let drop = |progress: Progress<'_>| {
+    let observer = |progress: Progress<'_>| {
         if let Progress::Started { step, .. } = progress
-            && step.summary() == "create table b"
+            && step.summary() == at
         {
-            cluster.change(|contents| {
-                contents.catalog.tables.remove("a");
-            });
+            cluster.change(|contents| meanwhile(contents));
         }
     };
     let mut session = cluster.session();
-    let mut migrator = Migrator::new(&schema, &mut session, "postgres", Timeouts::default(), &drop);
+    let mut migrator =
+        Migrator::new(&schema, &mut session, "postgres", Timeouts::default(), &observer);
     let plan = migrator.plan_setup(&Setup::default()).await.unwrap();
-    migrator.apply(&plan).await.unwrap();
+    let result = migrator.apply(&plan).await;
+    (cluster, result)
+}
+
+fn column(name: &str) -> ColumnDefinition {
+    let (name, data_type) = (name.to_owned(), "integer".to_owned());
+    ColumnDefinition { name, data_type, nullable: true, default: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_is_dropped_after_a_column_was_added_gets_the_column_again() {
+    let text = "CREATE TABLE a (id INT PRIMARY KEY);
+                ALTER TABLE a ADD COLUMN x INT;
+                CREATE TABLE b (id INT PRIMARY KEY);";
+    let drop = |contents: &mut Contents| {
+        contents.catalog.tables.remove("a");
+    };
+    let (cluster, result) = set_up(text, "create table b", drop).await;
+    result.unwrap();
     assert_eq!(cluster.contents().catalog.tables["a"].columns.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_is_dropped_while_others_are_built_is_created_again() {
+    let text = "CREATE TABLE a (id INT PRIMARY KEY);
+                CREATE INDEX ASYNC a_id ON a (id);
+                CREATE TABLE b (id INT PRIMARY KEY);";
+    let drop = |contents: &mut Contents| {
+        contents.catalog.indexes.remove("a_id");
+    };
+    let (cluster, result) = set_up(text, "create table b", drop).await;
+    assert_eq!(result.unwrap().done, 6);
+    assert!(cluster.contents().catalog.indexes["a_id"].valid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_is_changed_after_another_run_has_recorded_the_version_is_no_error() {
+    let text = "CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b (id INT PRIMARY KEY);";
+    let change = |recorded: Option<&'static str>| {
+        move |contents: &mut Contents| {
+            contents.catalog.tables.get_mut("a").unwrap().columns.push(column("x"));
+            contents.versions.extend(recorded.map(|version| {
+                let row = VersionRow {
+                    database: "postgres".to_owned(),
+                    version: Some(version.to_owned()),
+                    min_compatible: Some("1.0".to_owned()),
+                };
+                (row, 0)
+            }));
+        }
+    };
+    let (_, result) = set_up(text, "create table b", change(Some("1.0"))).await;
+    result.unwrap();
+    let (_, result) = set_up(text, "create table b", change(None)).await;
+    assert!(matches!(result, Err(MigrateError::Differs(_))), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_table_of_the_name_gets_no_column() {
+    let text = "CREATE TABLE IF NOT EXISTS a (id INT PRIMARY KEY);
+                ALTER TABLE a ADD COLUMN x INT;";
+    let create = |contents: &mut Contents| {
+        let table = TableDefinition { columns: vec![column("y")], ..TableDefinition::default() };
+        contents.catalog.tables.insert("a".to_owned(), table);
+    };
+    let (cluster, result) = set_up(text, "create table a", create).await;
+    assert!(matches!(result, Err(MigrateError::Differs(_))), "{result:?}");
+    assert_eq!(cluster.contents().catalog.tables["a"].columns, [column("y")]);
 }
