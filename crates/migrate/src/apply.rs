@@ -14,14 +14,16 @@
 //! the version, if one follows: it first reads whether another run is ahead, and repeats the steps in
 //! their order.
 
+mod creations;
 mod drops;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use temporal_dsql_client::Attempts;
-use temporal_dsql_domain::{Engine, SchemaVersion};
+use temporal_dsql_domain::SchemaVersion;
 use tokio::time::Instant;
 
+use self::creations::Creation;
 use crate::{
     DatabaseError, Difference, IndexBuildState, MigrateError, Progress, Schema,
     index_build::{self, IndexBuild},
@@ -98,19 +100,6 @@ enum Remaining {
     Wait(Duration),
 }
 
-/// A step whose table or index is being created, or is created and not yet read back.
-struct Creation<'p> {
-    number: usize,
-    step: &'p Step,
-    task: Task<'p>,
-    started: Instant,
-    /// Whether its end was reported, which is when the server answers that it is executed; for an index
-    /// on DSQL, when it is valid.
-    is_reported: bool,
-    /// Whether the catalog shows it, or it is left to the recording of the version.
-    is_settled: bool,
-}
-
 /// Applies plans to a database.
 pub(crate) struct Applier<'s, 'a> {
     database: &'s mut RetryingDatabase<'a>,
@@ -180,97 +169,6 @@ impl<'s, 'a> Applier<'s, 'a> {
         match done {
             true => self.report.done += 1,
             false => self.report.in_effect += 1,
-        }
-    }
-
-    /// Creates a table or an index, unless it exists. Does not wait for the build of an index, and does
-    /// not read back what the server has answered to be executed. With IF NOT EXISTS the answer does not
-    /// say that this run has created it.
-    async fn create(&mut self, task: &mut Task<'_>) -> Result<Remaining, MigrateError> {
-        let is_built_later = matches!(task.statement.change, Change::CreateIndex { .. })
-            && self.database.engine() == Engine::Dsql;
-        let remaining = loop {
-            match self.advance(task).await? {
-                Remaining::Confirm if is_built_later => break Remaining::Wait(Duration::ZERO),
-                Remaining::Confirm if task.statement.is_conditional() => {}
-                Remaining::Probe => {}
-                remaining => break remaining,
-            }
-        };
-        // The time until it is read back does not count towards the retry deadline.
-        task.attempts = Attempts::new();
-        Ok(remaining)
-    }
-
-    /// If `is_needed` holds for one of the creations, waits until the catalog shows all that are needed.
-    /// All are polled together. One that a concurrent run has dropped is created again, unless
-    /// `next_version` is recorded later.
-    async fn confirm(
-        &mut self,
-        creations: &mut Vec<Creation<'_>>,
-        total: usize,
-        next_version: Option<&VersionChange>,
-        is_needed: impl Fn(&Change) -> bool,
-    ) -> Result<(), MigrateError> {
-        let is_due = |creations: &[Creation<'_>]| {
-            creations.iter().any(|creation| is_needed(&creation.task.statement.change))
-        };
-        if is_due(creations) {
-            self.expire(creations.iter().flat_map(|creation| creation.step.relations()));
-        }
-        while is_due(creations) {
-            let mut shortest: Option<Duration> = None;
-            for creation in creations.iter_mut() {
-                let probe = self.probe(&creation.task).await?;
-                let is_left = match next_version {
-                    Some(change) => self.is_left(&creation.task, &probe, change).await?,
-                    None => false,
-                };
-                let remaining = match is_left {
-                    true => Remaining::Nothing,
-                    false => self.act(&mut creation.task, probe).await?,
-                };
-                let wait = match remaining {
-                    Remaining::Nothing => {
-                        creation.is_settled = true;
-                        let Creation { number, step, started, is_reported, .. } = *creation;
-                        if !is_reported {
-                            self.settled(number, total, step, creation.task.done, started);
-                        }
-                        continue;
-                    }
-                    Remaining::Confirm | Remaining::Probe => Duration::ZERO,
-                    Remaining::Wait(wait) => wait,
-                };
-                shortest = Some(shortest.map_or(wait, |shortest| shortest.min(wait)));
-            }
-            creations.retain(|creation| !creation.is_settled);
-            if is_due(creations)
-                && let Some(wait) = shortest
-            {
-                tokio::time::sleep(wait).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a creation is left to the recording of a version: another run has dropped it, or has
-    /// changed it after it had recorded the version.
-    async fn is_left(
-        &mut self,
-        task: &Task<'_>,
-        probe: &Probe,
-        change: &VersionChange,
-    ) -> Result<bool, MigrateError> {
-        match probe {
-            // This run drops an index to build it again.
-            Probe::Pending => Ok(!task.build.is_rebuilt()),
-            Probe::Differs(_) => {
-                let rows = self.database.version_rows().await?;
-                let own = rows.iter().find(|row| row.database == change.database);
-                Ok(change.is_recorded_by(own.map(VersionRow::text)))
-            }
-            Probe::InEffect | Probe::Unfinished(_) => Ok(false),
         }
     }
 
