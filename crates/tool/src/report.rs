@@ -1,6 +1,9 @@
 //! Prints the result of a run, as text or as one JSON object.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 use indicatif::HumanCount;
 use serde::Serialize;
@@ -259,7 +262,22 @@ fn text(success: &Success) -> String {
 
 fn print_json(json: &Json<'_>) -> io::Result<()> {
     // Serialization fails only for maps with keys other than strings.
-    print(&serde_json::to_string_pretty(json).unwrap_or_default())
+    print(&escaped_json(&serde_json::to_string_pretty(json).unwrap_or_default()))
+}
+
+/// JSON with all control characters escaped: its grammar demands that only of those up to U+001F. The
+/// others occur in its strings only.
+fn escaped_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '\u{7f}'..='\u{9f}' => {
+                let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+            }
+            other => escaped.push(other),
+        }
+    }
+    escaped
 }
 
 fn print(text: &str) -> io::Result<()> {

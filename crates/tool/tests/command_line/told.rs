@@ -161,6 +161,12 @@ async fn control_characters_in_names_are_escaped() {
     database.execute("CREATE TABLE \"a\u{1b}[2Jb\" (id INT)").await.unwrap();
     let run = tool.ok(&["verify"]);
     assert!(run.out.contains(r"table a\u{1b}[2Jb") && !run.out.contains('\u{1b}'), "{}", run.out);
+    database.execute("CREATE TABLE \"g\u{9b}2J\u{7f}\" (id INT)").await.unwrap();
+    let run = tool.ok(&["verify", "--output", "json"]);
+    assert!(run.out.contains(r"g\u009b2J\u007f"), "{}", run.out);
+    assert!(!run.out.contains(['\u{7f}', '\u{9b}']), "{:?}", run.out);
+    let json: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert!(json.to_string().contains("g\u{9b}2J\u{7f}"), "{json}");
     let lines = "ALTER TABLE shards ADD COLUMN \"a\nb\" INT; CREATE TABLE \"c\nd\" (id INT); \
                  CREATE VIEW \"e\nf\" AS SELECT shard_id FROM shards";
     database.execute(lines).await.unwrap();
