@@ -149,10 +149,7 @@ impl<'s, 'a> Applier<'s, 'a> {
                     self.settled(number, total, step, task.done, started);
                 }
                 if !matches!(remaining, Remaining::Nothing) {
-                    let is_settled = false;
-                    let creation =
-                        Creation { number, step, task, started, is_reported, is_settled };
-                    creations.push(creation);
+                    creations.push(Creation { number, step, task, started, is_reported });
                 }
                 continue;
             }

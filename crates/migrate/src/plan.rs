@@ -181,8 +181,11 @@ impl Step {
     /// The creation of an index, if the step is one.
     fn index_creation(&self) -> Option<&Change> {
         match &self.action {
-            StepAction::Run { statement, .. } => Some(&statement.change)
-                .filter(|change| matches!(change, Change::CreateIndex { .. })),
+            StepAction::Run { statement, .. }
+                if matches!(statement.change, Change::CreateIndex { .. }) =>
+            {
+                Some(&statement.change)
+            }
             _ => None,
         }
     }

@@ -62,15 +62,13 @@ pub(crate) const fn is_retryable(error: &DatabaseError) -> bool {
 /// The deadline counts from the first failure: a call that is lost after hours is repeated.
 macro_rules! retried {
     ($retry:expr, $action:expr, $call:expr) => {{
-        let mut attempts = temporal_dsql_client::Attempts::new();
+        let mut attempts = None;
         loop {
             match $call.await {
                 Ok(value) => break Ok(value),
                 Err(error) if $crate::retry::is_retryable(&error) => {
-                    if attempts.failed() == 0 {
-                        attempts = temporal_dsql_client::Attempts::new();
-                    }
-                    if let Err(error) = $retry.pause(&mut attempts, $action, error).await {
+                    let attempts = attempts.get_or_insert_with(temporal_dsql_client::Attempts::new);
+                    if let Err(error) = $retry.pause(attempts, $action, error).await {
                         break Err(error);
                     }
                 }

@@ -23,8 +23,6 @@ pub(super) struct Creation<'p> {
     /// Whether its end was reported, which is when the server answers that it is executed; for an index
     /// on DSQL, when it is valid.
     pub(super) is_reported: bool,
-    /// Whether the catalog shows it, or it is left to the recording of the version.
-    pub(super) is_settled: bool,
 }
 
 impl Applier<'_, '_> {
@@ -65,7 +63,7 @@ impl Applier<'_, '_> {
         }
         while is_due(creations) {
             let mut shortest: Option<Duration> = None;
-            for creation in creations.iter_mut() {
+            for mut creation in std::mem::take(creations) {
                 let probe = self.probe(&creation.task).await?;
                 let is_left = match next_version {
                     Some(change) => self.is_left(&creation.task, &probe, change).await?,
@@ -77,10 +75,9 @@ impl Applier<'_, '_> {
                 };
                 let wait = match remaining {
                     Remaining::Nothing => {
-                        creation.is_settled = true;
-                        let Creation { number, step, started, is_reported, .. } = *creation;
+                        let Creation { number, step, task, started, is_reported } = creation;
                         if !is_reported {
-                            self.settled(number, total, step, creation.task.done, started);
+                            self.settled(number, total, step, task.done, started);
                         }
                         continue;
                     }
@@ -88,8 +85,8 @@ impl Applier<'_, '_> {
                     Remaining::Wait(wait) => wait,
                 };
                 shortest = Some(shortest.map_or(wait, |shortest| shortest.min(wait)));
+                creations.push(creation);
             }
-            creations.retain(|creation| !creation.is_settled);
             if is_due(creations)
                 && let Some(wait) = shortest
             {

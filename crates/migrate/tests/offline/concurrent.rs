@@ -2,13 +2,15 @@
 
 use temporal_dsql_domain::SchemaVersion;
 use temporal_dsql_migrate::{
-    ColumnDefinition, MigrateError, Migrator, Progress, Report, Schema, Setup, TableDefinition,
-    Timeouts, VersionRow,
+    ColumnDefinition, MigrateError, Migrator, Progress, Report, Setup, TableDefinition, Timeouts,
+    VersionRow,
 };
 use tokio::task::JoinSet;
 
 use crate::{
-    Command, V1_0, V1_1, cluster_at, embedded,
+    Command, V1_0, V1_1, cluster_at,
+    custom_schemas::schema_of,
+    embedded,
     fake_cluster::{Behaviour, Cluster, Contents},
     history, pairs,
     spec::assert_is,
@@ -153,10 +155,7 @@ async fn set_up(
     at: &str,
     meanwhile: impl Fn(&mut Contents) + Sync,
 ) -> (Cluster, Result<Report, MigrateError>) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("schema.sql");
-    std::fs::write(&file, text).unwrap();
-    let schema = Schema::from_file(&file, V1_0).unwrap();
+    let schema = schema_of(&[("1.0", text)]);
     let cluster = Cluster::new(Behaviour::default());
     let observer = |progress: Progress<'_>| {
         if let Progress::Started { step, .. } = progress

@@ -22,8 +22,7 @@ use temporal_dsql_testkit::{
 };
 
 /// Settings in addition to those of the testkit (`fsync`, `synchronous_commit`, `full_page_writes` and
-/// `jit` are off; C locale; UTC). Background work would disturb some rounds and not
-/// others.
+/// `jit` are off; C locale; UTC). Background work would disturb some rounds and not others.
 pub const SETTINGS: &[(&str, &str)] = &[
     ("autovacuum", "off"),
     ("checkpoint_timeout", "1h"),
