@@ -1,6 +1,11 @@
 //! The PostgreSQL server behind an emulator, and the emulator's database in it.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use tokio::sync::OnceCell;
 
 use crate::{
     StartError, catalog,
@@ -10,153 +15,166 @@ use crate::{
     upstream::{Connection, Target},
 };
 
-/// The server that the emulators of this process share. It stops when the last of them is dropped.
-static SHARED: Mutex<Weak<Template>> = Mutex::new(Weak::new());
-/// The template database: an emulator's database is a copy of it.
-const TEMPLATE: &str = "dsql_emulator_template";
-/// `max_connections` of the server: one for each client, and a few for each emulator. Most tools
-/// that open many connections open a thousand.
+/// The servers that emulators of this process share: those given by URL, and, as `None`, the one that
+/// this process has started. That one stops when the last of its emulators is dropped.
+static SHARED: Mutex<BTreeMap<Option<String>, Weak<Host>>> = Mutex::new(BTreeMap::new());
+/// `max_connections` of a server of our own: one for each client, and a few for each emulator. Most
+/// tools that open many connections open a thousand.
 const MAX_CONNECTIONS: u16 = 1_100;
 
-/// A server that this process started, with the template database.
-struct Template {
-    server: Server,
+/// A server with the databases of emulators.
+struct Host {
+    /// The database from which others are created and dropped.
+    maintenance: Target,
+    /// `None` for a server given by URL.
+    server: Option<Server>,
+    /// The database that those of later emulators are copies of: copying it is faster than to install
+    /// the emulator's objects again. The second emulator creates it, and the last one drops it.
+    template: OnceCell<String>,
 }
 
 /// The database of one emulator. [`close`](Self::close) drops it.
 pub(crate) struct Database {
     pub(crate) target: Target,
-    /// The database from which others are created and dropped.
-    maintenance: Target,
-    /// `None` for a server given by URL.
-    template: Option<Arc<Template>>,
+    host: Arc<Host>,
 }
 
 impl Database {
     /// Creates a database on the server of `backend`, which is started if necessary.
     pub(crate) async fn open(backend: &Backend) -> Result<Self, StartError> {
-        let name = format!("dsql_emulator_{}_{:012x}", std::process::id(), fastrand::u64(..) >> 16);
-        let (maintenance, template) = match backend {
-            Backend::Url(url) => {
-                let target = url.parse().map_err(|reason| StartError::PostgresUrl { reason })?;
-                (target, None)
-            }
-            Backend::Own => {
-                let template = Arc::new(start().await?);
-                (template.maintenance(), Some(template))
-            }
-            Backend::Shared => {
-                let template = shared().await?;
-                (template.maintenance(), Some(template))
-            }
-        };
-        let target = maintenance.with_database(&name);
-        let database = Self { target, maintenance, template };
-        database.create(&name).await?;
-        match database.fill().await {
-            Ok(()) => Ok(database),
-            Err(error) => {
-                database.close().await;
-                Err(error)
-            }
+        let (host, is_first) = Host::of(backend).await?;
+        let name = new_name();
+        match is_first {
+            true => host.create(&name).await?,
+            false => host.copy(&name).await?,
         }
-    }
-
-    async fn create(&self, name: &str) -> Result<(), StartError> {
-        let mut connection = Connection::open(&self.maintenance, &[]).await?;
-        let name = identifier(name);
-        if self.template.is_some() {
-            let sql = create_database(&name, TEMPLATE);
-            connection.query(&sql).await?;
-            return Ok(());
-        }
-        check(&mut connection).await?;
-        let sql = create_database(&name, "template0 LOCALE 'C' ENCODING 'UTF8'");
-        connection.query(&sql).await?;
-        Ok(())
-    }
-
-    /// Installs what a copy of the template has.
-    async fn fill(&self) -> Result<(), StartError> {
-        if self.template.is_some() {
-            return Ok(());
-        }
-        make_admin(&mut Connection::open(&self.maintenance, &[]).await?).await?;
-        install(&self.target).await
+        Ok(Self { target: host.maintenance.with_database(&name), host })
     }
 
     /// A folder that is removed with the server, also when this process is killed.
     pub(crate) fn folder(&self) -> Option<std::path::PathBuf> {
-        let template = self.template.as_ref()?;
-        template.server.data_dir().parent().map(std::path::Path::to_owned)
+        self.host.server.as_ref()?.data_dir().parent().map(std::path::Path::to_owned)
     }
 
-    /// Drops the database, unless its server stops at the same time.
+    /// Drops the database, and the template if no other emulator uses it, unless the server stops at
+    /// the same time.
     pub(crate) async fn close(self) {
-        if self.template.as_ref().is_some_and(|template| Arc::strong_count(template) == 1) {
-            return;
+        let Self { target, host } = self;
+        if host.server.is_none() || Arc::strong_count(&host) > 1 {
+            host.remove(&target.database).await;
         }
-        let dropped = async {
-            let mut connection = Connection::open(&self.maintenance, &[]).await?;
-            let name = identifier(&self.target.database);
-            connection.query(&format!("DROP DATABASE {name} WITH (FORCE)")).await
-        };
-        if let Err(error) = dropped.await {
-            tracing::warn!(%error, database = self.target.database, "a database was not dropped");
+        if let Some(host) = Arc::into_inner(host)
+            && host.server.is_none()
+            && let Some(template) = host.template.get()
+        {
+            host.remove(template).await;
         }
     }
 }
 
-impl Template {
-    fn maintenance(&self) -> Target {
-        Target {
-            host: self.server.addr().ip().to_string(),
-            port: self.server.port(),
+impl Host {
+    /// The server of `backend`, and whether no other emulator of this process uses it. The first
+    /// caller starts it; concurrent callers wait.
+    async fn of(backend: &Backend) -> Result<(Arc<Self>, bool), StartError> {
+        static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let shared = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let url = match backend {
+            Backend::Own => return Ok((Arc::new(Self::start().await?), true)),
+            Backend::Shared => None,
+            Backend::Url(url) => Some(url.clone()),
+        };
+        let _guard = STARTING.lock().await;
+        if let Some(host) = shared().get(&url).and_then(Weak::upgrade) {
+            return Ok((host, false));
+        }
+        let host = match &url {
+            None => Self::start().await?,
+            Some(url) => {
+                let maintenance =
+                    url.parse().map_err(|reason| StartError::PostgresUrl { reason })?;
+                Self { maintenance, server: None, template: OnceCell::new() }
+            }
+        };
+        let host = Arc::new(host);
+        shared().insert(url, Arc::downgrade(&host));
+        Ok((host, true))
+    }
+
+    /// Starts a server.
+    async fn start() -> Result<Self, StartError> {
+        let options = Options {
+            max_connections: MAX_CONNECTIONS,
+            // Starting an emulator must not install software.
+            install: false,
+            // DSQL has no configuration `english` (aurora-dsql.md#refused-statements), so functions
+            // that use the default fail with that message.
+            settings: vec![("default_text_search_config".into(), "english".into())],
+        };
+        let server = tokio::task::spawn_blocking(move || Server::start(&options)).await;
+        let server = server.map_err(|_| StartError::Panicked)??;
+        let maintenance = Target {
+            host: server.addr().ip().to_string(),
+            port: server.port(),
             user: "postgres".into(),
             password: None,
             database: "postgres".into(),
+        };
+        Ok(Self { maintenance, server: Some(server), template: OnceCell::new() })
+    }
+
+    /// Creates a database with the emulator's objects.
+    async fn create(&self, name: &str) -> Result<(), StartError> {
+        let mut connection = Connection::open(&self.maintenance, &[]).await?;
+        check(&mut connection).await?;
+        let sql = create_database(name, "template0 LOCALE 'C' ENCODING 'UTF8'");
+        connection.query(&sql).await?;
+        let installed = async {
+            make_admin(&mut connection).await?;
+            install(&self.maintenance.with_database(name)).await
+        };
+        let result = installed.await;
+        if result.is_err() {
+            self.remove(name).await;
+        }
+        result
+    }
+
+    /// Creates a copy of the template.
+    async fn copy(&self, name: &str) -> Result<(), StartError> {
+        let create = async || {
+            let template = new_name();
+            self.create(&template).await?;
+            Ok::<_, StartError>(template)
+        };
+        let template = self.template.get_or_try_init(create).await?;
+        let mut connection = Connection::open(&self.maintenance, &[]).await?;
+        connection.query(&create_database(name, &identifier(template))).await?;
+        Ok(())
+    }
+
+    async fn remove(&self, name: &str) {
+        let dropped = async {
+            let mut connection = Connection::open(&self.maintenance, &[]).await?;
+            connection.query(&format!("DROP DATABASE {} WITH (FORCE)", identifier(name))).await
+        };
+        if let Err(error) = dropped.await {
+            tracing::warn!(%error, database = name, "a database was not dropped");
         }
     }
 }
 
-/// The shared server. The first caller starts it; concurrent callers wait.
-async fn shared() -> Result<Arc<Template>, StartError> {
-    static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    let _guard = STARTING.lock().await;
-    let shared = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(template) = shared().upgrade() {
-        return Ok(template);
-    }
-    let template = Arc::new(start().await?);
-    *shared() = Arc::downgrade(&template);
-    Ok(template)
-}
-
-async fn start() -> Result<Template, StartError> {
-    let options = Options {
-        max_connections: MAX_CONNECTIONS,
-        // Starting an emulator must not install software.
-        install: false,
-        // DSQL has no configuration `english` (aurora-dsql.md#refused-statements), so functions
-        // that use the default fail with that message.
-        settings: vec![("default_text_search_config".into(), "english".into())],
-    };
-    let server = tokio::task::spawn_blocking(move || Server::start(&options)).await;
-    let template = Template { server: server.map_err(|_| StartError::Panicked)?? };
-    let mut connection = Connection::open(&template.maintenance(), &[]).await?;
-    connection.query(&create_database(TEMPLATE, "template0")).await?;
-    make_admin(&mut connection).await?;
-    install(&template.maintenance().with_database(TEMPLATE)).await?;
-    Ok(template)
+/// The name of a database that does not exist.
+fn new_name() -> String {
+    format!("dsql_emulator_{}_{:012x}", std::process::id(), fastrand::u64(..) >> 16)
 }
 
 /// The statement that copies a database file by file. The copy through shared buffers, which is the
 /// default, takes twice as long, because dropping the database later writes them.
 fn create_database(name: &str, template: &str) -> String {
-    format!("CREATE DATABASE {name} STRATEGY file_copy TEMPLATE {template}")
+    format!("CREATE DATABASE {} STRATEGY file_copy TEMPLATE {template}", identifier(name))
 }
 
-/// Checks that a server given by URL can be used.
+/// Checks that the server can be used.
 async fn check(connection: &mut Connection) -> Result<(), StartError> {
     let rows = connection
         .query(

@@ -220,6 +220,39 @@ fn a_database_on_a_server_given_by_url_is_dropped_and_a_wrong_url_is_an_error() 
 }
 
 #[test]
+fn emulators_on_one_server_have_databases_of_their_own_and_leave_none() {
+    let Some(_guard) = serial() else { return };
+    let server = Server::start(&Options::default()).unwrap();
+    let on_server = || DsqlEmulator::builder().postgres_url(server.url()).start();
+    block_on(async {
+        let mut admin = PgConnection::connect(&server.url()).await.unwrap();
+        let mut databases = async || {
+            let sql = "SELECT count(*) FROM pg_database WHERE datname LIKE 'dsql\\_emulator\\_%'";
+            sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut admin).await.unwrap()
+        };
+        let first = on_server().await.unwrap();
+        let (second, third) = tokio::join!(on_server(), on_server());
+        let emulators = [first, second.unwrap(), third.unwrap()];
+        // One more is the template of the second and the third.
+        assert_eq!(databases().await, 4);
+        for emulator in &emulators {
+            let mut client = PgConnection::connect(&emulator.url()).await.unwrap();
+            sqlx::raw_sql("CREATE TABLE only_here (id int PRIMARY KEY)")
+                .execute(&mut client)
+                .await
+                .unwrap();
+        }
+        let [first, second, third] = emulators;
+        drop(first);
+        let fourth = on_server().await.unwrap();
+        answers(&fourth.url()).await;
+        assert_eq!(databases().await, 4);
+        drop((second, third, fourth));
+        assert_eq!(databases().await, 0);
+    });
+}
+
+#[test]
 fn a_server_without_free_connections_has_dsqls_error() {
     let Some(_guard) = serial() else { return };
     let options = Options { max_connections: 12, ..Options::default() };
