@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use tokio::sync::OnceCell;
@@ -12,7 +12,7 @@ use crate::{
     config::Backend,
     postgres::{Options, Server},
     sql::{identifier, literal},
-    upstream::{Connection, Target},
+    upstream::{Connection, Target, UpstreamError},
 };
 
 /// The servers that emulators of this process share: those given by URL, and, as `None`, the one that
@@ -28,7 +28,7 @@ struct Host {
     maintenance: Target,
     /// `None` for a server given by URL.
     server: Option<Server>,
-    /// The database that those of later emulators are copies of: copying it is faster than to install
+    /// The database that those of later emulators are copies of: copying it is faster than installing
     /// the emulator's objects again. The second emulator creates it, and the last one drops it.
     template: OnceCell<String>,
 }
@@ -44,11 +44,17 @@ impl Database {
     pub(crate) async fn open(backend: &Backend) -> Result<Self, StartError> {
         let (host, is_first) = Host::of(backend).await?;
         let name = new_name();
-        match is_first {
-            true => host.create(&name).await?,
-            false => host.copy(&name).await?,
+        let created = match is_first {
+            true => host.create(&name).await,
+            false => host.copy(&name).await,
+        };
+        match created {
+            Ok(()) => Ok(Self { target: host.maintenance.with_database(&name), host }),
+            Err(error) => {
+                Host::release(host).await;
+                Err(error)
+            }
         }
-        Ok(Self { target: host.maintenance.with_database(&name), host })
     }
 
     /// A folder that is removed with the server, also when this process is killed.
@@ -56,48 +62,51 @@ impl Database {
         self.host.server.as_ref()?.data_dir().parent().map(std::path::Path::to_owned)
     }
 
-    /// Drops the database, and the template if no other emulator uses it, unless the server stops at
-    /// the same time.
+    /// Drops the database, unless the server stops at the same time.
     pub(crate) async fn close(self) {
         let Self { target, host } = self;
         if host.server.is_none() || Arc::strong_count(&host) > 1 {
             host.remove(&target.database).await;
         }
-        if let Some(host) = Arc::into_inner(host)
-            && host.server.is_none()
-            && let Some(template) = host.template.get()
-        {
-            host.remove(template).await;
-        }
+        Host::release(host).await;
     }
 }
 
 impl Host {
-    /// The server of `backend`, and whether no other emulator of this process uses it. The first
-    /// caller starts it; concurrent callers wait.
+    /// The server of `backend`, and whether no other emulator of this process uses it. A server of our
+    /// own is started by the first caller; concurrent callers wait.
     async fn of(backend: &Backend) -> Result<(Arc<Self>, bool), StartError> {
         static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-        let shared = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        let url = match backend {
-            Backend::Own => return Ok((Arc::new(Self::start().await?), true)),
-            Backend::Shared => None,
-            Backend::Url(url) => Some(url.clone()),
-        };
-        let _guard = STARTING.lock().await;
-        if let Some(host) = shared().get(&url).and_then(Weak::upgrade) {
-            return Ok((host, false));
-        }
-        let host = match &url {
-            None => Self::start().await?,
-            Some(url) => {
+        match backend {
+            Backend::Own => Ok((Arc::new(Self::start().await?), true)),
+            Backend::Shared => {
+                let _guard = STARTING.lock().await;
+                let found = shared().get(&None).and_then(Weak::upgrade);
+                if let Some(host) = found {
+                    return Ok((host, false));
+                }
+                let host = Self::start().await?;
+                Ok(Self::share(None, || host))
+            }
+            Backend::Url(url) => {
                 let maintenance =
                     url.parse().map_err(|reason| StartError::PostgresUrl { reason })?;
-                Self { maintenance, server: None, template: OnceCell::new() }
+                let host = || Self { maintenance, server: None, template: OnceCell::new() };
+                Ok(Self::share(Some(url.clone()), host))
             }
-        };
-        let host = Arc::new(host);
-        shared().insert(url, Arc::downgrade(&host));
-        Ok((host, true))
+        }
+    }
+
+    /// The server that emulators use already, or a new one, and whether it is new.
+    fn share(url: Option<String>, make: impl FnOnce() -> Self) -> (Arc<Self>, bool) {
+        let mut shared = shared();
+        if let Some(host) = shared.get(&url).and_then(Weak::upgrade) {
+            return (host, false);
+        }
+        let host = Arc::new(make());
+        shared.retain(|_, host| host.strong_count() > 0);
+        shared.insert(url, Arc::downgrade(&host));
+        (host, true)
     }
 
     /// Starts a server.
@@ -122,10 +131,18 @@ impl Host {
         Ok(Self { maintenance, server: Some(server), template: OnceCell::new() })
     }
 
+    /// A connection that creates databases.
+    async fn connect(&self) -> Result<Connection, StartError> {
+        let mut connection = Connection::open(&self.maintenance, &[]).await?;
+        if self.server.is_none() {
+            check(&mut connection).await?;
+        }
+        Ok(connection)
+    }
+
     /// Creates a database with the emulator's objects.
     async fn create(&self, name: &str) -> Result<(), StartError> {
-        let mut connection = Connection::open(&self.maintenance, &[]).await?;
-        check(&mut connection).await?;
+        let mut connection = self.connect().await?;
         let sql = create_database(name, "template0 LOCALE 'C' ENCODING 'UTF8'");
         connection.query(&sql).await?;
         let installed = async {
@@ -134,7 +151,7 @@ impl Host {
         };
         let result = installed.await;
         if result.is_err() {
-            self.remove(name).await;
+            drop_database(&mut connection, name).await;
         }
         result
     }
@@ -147,25 +164,53 @@ impl Host {
             Ok::<_, StartError>(template)
         };
         let template = self.template.get_or_try_init(create).await?;
-        let mut connection = Connection::open(&self.maintenance, &[]).await?;
-        connection.query(&create_database(name, &identifier(template))).await?;
-        Ok(())
+        let sql = create_database(name, &identifier(template));
+        match self.connect().await?.query(&sql).await {
+            Ok(_) => Ok(()),
+            // Somebody has dropped the template, or is connected to it.
+            Err(error) => {
+                tracing::debug!(%error, "a database is created without the template");
+                self.create(name).await
+            }
+        }
     }
 
     async fn remove(&self, name: &str) {
-        let dropped = async {
-            let mut connection = Connection::open(&self.maintenance, &[]).await?;
-            connection.query(&format!("DROP DATABASE {} WITH (FORCE)", identifier(name))).await
-        };
-        if let Err(error) = dropped.await {
-            tracing::warn!(%error, database = name, "a database was not dropped");
+        match Connection::open(&self.maintenance, &[]).await {
+            Ok(mut connection) => drop_database(&mut connection, name).await,
+            Err(error) => not_dropped(name, &error),
+        }
+    }
+
+    /// Drops the template if no other emulator uses the server, unless the server stops.
+    async fn release(host: Arc<Self>) {
+        if let Some(host) = Arc::into_inner(host)
+            && host.server.is_none()
+            && let Some(template) = host.template.get()
+        {
+            host.remove(template).await;
         }
     }
 }
 
-/// The name of a database that does not exist.
+fn shared() -> MutexGuard<'static, BTreeMap<Option<String>, Weak<Host>>> {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A random name for a database.
 fn new_name() -> String {
     format!("dsql_emulator_{}_{:012x}", std::process::id(), fastrand::u64(..) >> 16)
+}
+
+async fn drop_database(connection: &mut Connection, name: &str) {
+    let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
+    if let Err(error) = connection.query(&sql).await {
+        not_dropped(name, &error);
+    }
+}
+
+fn not_dropped(database: &str, error: &UpstreamError) {
+    tracing::warn!(%error, database, "a database was not dropped");
 }
 
 /// The statement that copies a database file by file. The copy through shared buffers, which is the
@@ -174,7 +219,7 @@ fn create_database(name: &str, template: &str) -> String {
     format!("CREATE DATABASE {} STRATEGY file_copy TEMPLATE {template}", identifier(name))
 }
 
-/// Checks that the server can be used.
+/// Checks that a server given by URL can be used.
 async fn check(connection: &mut Connection) -> Result<(), StartError> {
     let rows = connection
         .query(

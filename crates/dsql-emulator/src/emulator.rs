@@ -272,7 +272,8 @@ impl DsqlEmulatorBuilder {
     }
 
     /// Uses a running PostgreSQL, version 15 or later, by the URL of a superuser. The emulator
-    /// creates a database and drops it at the end. The role `admin` stays.
+    /// creates a database and drops it at the end. Emulators of one process that use the server at the
+    /// same time share a template, which the last one drops. The role `admin` stays.
     pub fn postgres_url(mut self, url: impl Into<String>) -> Self {
         self.0.backend = Backend::Url(url.into());
         self

@@ -247,7 +247,22 @@ fn emulators_on_one_server_have_databases_of_their_own_and_leave_none() {
         let fourth = on_server().await.unwrap();
         answers(&fourth.url()).await;
         assert_eq!(databases().await, 4);
-        drop((second, third, fourth));
+
+        // Without the template, the database is created like the first.
+        let of_nobody = "SELECT quote_ident(datname) FROM pg_database d \
+                         WHERE datname LIKE 'dsql\\_emulator\\_%' AND NOT EXISTS \
+                               (SELECT FROM pg_stat_activity a \
+                                 WHERE a.datid = d.oid AND a.backend_type = 'client backend')";
+        let mut other = PgConnection::connect(&server.url()).await.unwrap();
+        let template: String = sqlx::query_scalar(of_nobody).fetch_one(&mut other).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(format!("DROP DATABASE {template} WITH (FORCE)")))
+            .execute(&mut other)
+            .await
+            .unwrap();
+        let fifth = on_server().await.unwrap();
+        answers(&fifth.url()).await;
+        assert_eq!(databases().await, 4);
+        drop((second, third, fourth, fifth));
         assert_eq!(databases().await, 0);
     });
 }
