@@ -15,9 +15,8 @@ use crate::objects::{
 /// [`read`] takes them in: those of the relations `$2` of the schema `$1`, and the names of all others
 /// if `$3`.
 ///
-/// The relations are chosen once: the names are compared for each relation of the schema, and the
-/// planner estimates how many match, which takes it longer than the rest of a part. Left out are
-/// statistics and comments, which differ between the engines or do not matter to a schema
+/// The relations are chosen once. If each part compared the names, planning would take twice as long.
+/// Left out are statistics and comments, which differ between the engines or do not matter to a schema
 /// (aurora-dsql.md#indexes). The definition of an index is selected once, and not for primary keys:
 /// generating it is the slowest part for the server.
 macro_rules! of_both_engines {
