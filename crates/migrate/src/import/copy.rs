@@ -22,7 +22,7 @@ use super::{
     values::Rows,
 };
 use crate::{
-    DatabaseError, Digest, MigrateError, PostgresDatabase,
+    DatabaseError, Digest, MigrateError,
     postgres::{Parameter, RawRow, RowSession},
     progress::Progress,
     retry::retried,
@@ -127,23 +127,23 @@ impl Queue {
         }
     }
 
-    /// Runs `jobs` until all have ended, and returns the tables. The first failure ends all of them.
-    /// `keepalive` is used meanwhile.
+    /// Runs `jobs` until all have ended, and returns the totals of the tables and the sessions of the
+    /// jobs. The first failure ends all of them. `keepalive` is used meanwhile.
     pub(super) async fn run(
         self: Arc<Self>,
-        mut jobs: JoinSet<Result<(), ImportError>>,
-        keepalive: Option<&mut RowSession>,
-    ) -> Result<Vec<Work>, ImportError> {
+        mut jobs: JoinSet<Result<RowSession, ImportError>>,
+        keepalive: &mut RowSession,
+    ) -> Result<(Vec<Totals>, Vec<RowSession>), ImportError> {
         let mut ticks = tokio::time::interval(KEEPALIVE);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut keepalive = keepalive;
         let mut outcome = Ok(());
+        let mut sessions = Vec::new();
         loop {
             tokio::select! {
                 biased;
                 ended = jobs.join_next() => match ended {
                     None => break,
-                    Some(Ok(Ok(()))) => {}
+                    Some(Ok(Ok(session))) => sessions.push(session),
                     // Statements that are on their way are given up. They can be repeated.
                     Some(Ok(Err(error))) => {
                         let waits = matches!(error, ImportError::Interrupted { .. });
@@ -157,34 +157,34 @@ impl Queue {
                         jobs.shutdown().await;
                     }
                 },
-                _ = ticks.tick() => if let Some(session) = &mut keepalive {
+                _ = ticks.tick() => {
                     // A session that has ended is missed only by a job that must open another one.
-                    let _ = session.read("SELECT 1", &[], &mut |_| true).await;
-                },
+                    let _ = keepalive.read("SELECT 1", &[], &mut |_| true).await;
+                }
             }
         }
         outcome?;
-        let queue = Arc::into_inner(self).map(|queue| queue.works);
-        queue.ok_or_else(|| ImportError::Job("it still holds the tables".into()))
+        let queue = Arc::into_inner(self);
+        let queue = queue.ok_or_else(|| ImportError::Job("it still holds the tables".into()))?;
+        Ok((queue.works.into_iter().map(Work::into_totals).collect(), sessions))
     }
 }
 
-/// Copies the tables of `prepared` into `target`, and returns what was copied of each.
+/// Copies the tables of `prepared`, and returns what was copied of each, and the sessions of the jobs at
+/// the target.
 pub(super) async fn copy(
     prepared: &mut Prepared,
-    target: &PostgresDatabase,
     settings: &Settings,
-) -> Result<Vec<Totals>, ImportError> {
+) -> Result<(Vec<Totals>, Vec<RowSession>), ImportError> {
     let (rows, bytes) = prepared.total();
     settings.progress.begin(Phase::Copying, prepared.tables.len() as u64, rows, bytes);
-    let mut first = target.rows();
     let mut works = Vec::new();
     for table in &prepared.tables {
-        let has_rows = target::has_rows(&mut first, &table.name, settings).await?;
+        let has_rows = target::has_rows(&mut prepared.target, &table.name, settings).await?;
         works.push(Work::new(Pages::written(Arc::clone(table), Side::Source), has_rows));
     }
     let jobs = 0..settings.jobs.max(1);
-    let sessions = jobs.map(|_| [prepared.source.another(), first.another()]).collect();
+    let sessions = jobs.map(|_| [prepared.source.another(), prepared.target.another()]).collect();
     let sides = [Side::Source, Side::Target];
     let (sessions, note) = open(sessions, sides, settings).await?;
     if let Some(note) = note {
@@ -197,8 +197,7 @@ pub(super) async fn copy(
         let queue = Arc::clone(&queue);
         jobs.spawn(async move { Job { queue: &queue, source, target }.run().await });
     }
-    let works = queue.run(jobs, Some(&mut prepared.source)).await?;
-    Ok(works.into_iter().map(Work::into_totals).collect())
+    queue.run(jobs, &mut prepared.source).await
 }
 
 /// Opens the sessions of each job on `sides`, and returns a note if there are fewer jobs than sessions
@@ -247,14 +246,15 @@ struct Job<'q> {
 }
 
 impl Job<'_> {
-    async fn run(mut self) -> Result<(), ImportError> {
+    /// Copies chunks until there is none left, and returns the session at the target.
+    async fn run(mut self) -> Result<RowSession, ImportError> {
         while let Some((work, rows, digest)) = self.queue.next(&mut self.source).await? {
             let (count, bytes) = (rows.len(), rows.bytes());
             self.write(work, rows).await?;
             work.add(|totals| totals.digest.merge(digest));
             self.queue.settings.progress.advance(count, bytes);
         }
-        Ok(())
+        Ok(self.target)
     }
 
     /// Brings the rows of a chunk into the target. Rows that are there are compared.

@@ -20,11 +20,11 @@ use crate::{Digest, error::counted, postgres::RowSession};
 
 impl Importer<'_> {
     /// Reads the target, and the source unless its rows were read while they were `copied`, and
-    /// compares them.
+    /// compares them. The sessions that have copied read the target.
     pub(super) async fn prove(
         &mut self,
         mut prepared: Prepared,
-        copied: Option<Vec<Totals>>,
+        copied: Option<(Vec<Totals>, Vec<RowSession>)>,
     ) -> Result<ImportReport, ImportError> {
         let count = prepared.tables.len() as u64;
         let (rows, bytes) = prepared.total();
@@ -32,17 +32,16 @@ impl Importer<'_> {
         let progress = Arc::clone(&self.settings.progress);
         progress.begin(Phase::Proving, sides * count, sides * rows, sides * bytes);
         let was_copied = copied.is_some();
-        let at_source = match copied {
+        let jobs = 0..self.settings.jobs.max(1);
+        let (at_source, sessions) = match copied {
             Some(copied) => copied,
             None => {
-                let session = prepared.source.another();
-                let (tables, holder) = (&prepared.tables, &mut prepared.source);
-                self.read_all(Side::Source, session, tables, Some(holder)).await?
+                let sessions = jobs.clone().map(|_| prepared.source.another()).collect();
+                let read = self.read_all(Side::Source, sessions, &mut prepared).await?;
+                (read, jobs.map(|_| prepared.target.another()).collect())
             }
         };
-        let session = self.target.rows();
-        let (tables, holder) = (&prepared.tables, &mut prepared.source);
-        let at_target = self.read_all(Side::Target, session, tables, Some(holder)).await?;
+        let at_target = self.read_all(Side::Target, sessions, &mut prepared).await?;
         let mut report = ImportReport {
             source_version: prepared.plan.source_version.clone(),
             shards: prepared.plan.shards,
@@ -71,9 +70,8 @@ impl Importer<'_> {
             report.differing_rows += source.differing_rows;
             report.differences.extend(source.differences);
             if !reported.is_exact() {
-                let (settings, mut target) = (&self.settings, self.target.rows());
-                let source = &mut prepared.source;
-                let found = differences::first(source, &mut target, table, settings).await?;
+                let (source, target) = (&mut prepared.source, &mut prepared.target);
+                let found = differences::first(source, target, table, &self.settings).await?;
                 if !found.is_complete {
                     report.notes.push(format!(
                         "the search for rows of {} that differ was ended early",
@@ -90,7 +88,7 @@ impl Importer<'_> {
         }
         report.tables = by_name.into_values().collect();
         report.differences.truncate(100);
-        let used = target::used_problem(&mut self.target.rows(), &self.settings).await?;
+        let used = target::used_problem(&mut prepared.target, &self.settings).await?;
         report.is_target_used = used.is_some();
         let used = used.map(|problem| problem.message);
         if was_copied {
@@ -152,19 +150,17 @@ impl Importer<'_> {
         Ok(sum)
     }
 
-    /// The totals of each table of one side.
+    /// The totals of each table of one side, which jobs read with these sessions.
     async fn read_all(
         &self,
         side: Side,
-        session: RowSession,
-        tables: &[Arc<TableMapping>],
-        keepalive: Option<&mut RowSession>,
+        sessions: Vec<RowSession>,
+        prepared: &mut Prepared,
     ) -> Result<Vec<Totals>, ImportError> {
         let work =
             |table: &Arc<TableMapping>| Work::new(Pages::compared(Arc::clone(table), side), false);
-        let works = tables.iter().map(work).collect();
-        let jobs = 0..self.settings.jobs.max(1);
-        let sessions = jobs.map(|_| [session.another()]).collect();
+        let works = prepared.tables.iter().map(work).collect();
+        let sessions = sessions.into_iter().map(|session| [session]).collect();
         let (sessions, _) = copy::open(sessions, [side], &self.settings).await?;
         let queue = Arc::new(Queue { works, settings: self.settings.clone() });
         let mut jobs = JoinSet::new();
@@ -172,8 +168,7 @@ impl Importer<'_> {
             let queue = Arc::clone(&queue);
             jobs.spawn(async move { sum(&queue, session).await });
         }
-        let works = queue.run(jobs, keepalive).await?;
-        Ok(works.into_iter().map(Work::into_totals).collect())
+        Ok(queue.run(jobs, &mut prepared.source).await?.0)
     }
 }
 
@@ -190,11 +185,11 @@ fn unread_rows(planned: &PlannedTable, read: u64) -> Option<String> {
     })
 }
 
-/// Adds up the digests of chunks until there is none left.
-async fn sum(queue: &Queue, mut session: RowSession) -> Result<(), ImportError> {
+/// Adds up the digests of chunks until there is none left, and returns the session.
+async fn sum(queue: &Queue, mut session: RowSession) -> Result<RowSession, ImportError> {
     while let Some((work, rows, digest)) = queue.next(&mut session).await? {
         work.add(|totals| totals.digest.merge(digest));
         queue.settings.progress.advance(rows.len(), rows.bytes());
     }
-    Ok(())
+    Ok(session)
 }

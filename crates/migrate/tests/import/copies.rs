@@ -44,6 +44,23 @@ async fn every_row_arrives_on_dsql_as_it_was_recorded() {
 }
 
 #[tokio::test]
+async fn each_job_opens_one_connection_to_each_side() {
+    let Some(source) = source().await else { return };
+    let target = target().await;
+    let proxies = [&source, &target].map(|side| FaultProxy::start(side.addr().unwrap()).unwrap());
+    let [from, to] = [source.url_via(proxies[0].addr()), target.url_via(proxies[1].addr())];
+    let settings = settings();
+    let jobs = settings.jobs;
+    assert!(import(&from, &to, settings).await.unwrap().is_exact());
+    for proxy in &proxies {
+        let statements = proxy.statements();
+        let opened = statements.iter().filter(|text| text.starts_with("SET search_path")).count();
+        // One reads the catalog, and one what is not left to jobs.
+        assert_eq!(opened, 2 + jobs);
+    }
+}
+
+#[tokio::test]
 async fn only_the_tables_that_are_named_are_copied() {
     let Some(source) = source().await else { return };
     let target = target().await;
