@@ -22,7 +22,7 @@ use super::{
     values::Rows,
 };
 use crate::{
-    DatabaseError, Digest, MigrateError,
+    DatabaseError, Digest, MigrateError, PostgresDatabase,
     postgres::{Parameter, RawRow, RowSession},
     progress::Progress,
     retry::retried,
@@ -170,26 +170,28 @@ impl Queue {
     }
 }
 
-/// Copies the tables of `prepared`, and returns what was copied of each, and the sessions of the jobs at
-/// the target.
+/// Copies the tables of `prepared` into `target`, and returns what was copied of each, and the sessions
+/// of the jobs at the target.
 pub(super) async fn copy(
     prepared: &mut Prepared,
+    target: &PostgresDatabase,
     settings: &Settings,
 ) -> Result<(Vec<Totals>, Vec<RowSession>), ImportError> {
     let (rows, bytes) = prepared.total();
     settings.progress.begin(Phase::Copying, prepared.tables.len() as u64, rows, bytes);
-    let mut works = Vec::new();
-    for table in &prepared.tables {
-        let has_rows = target::has_rows(&mut prepared.target, &table.name, settings).await?;
-        works.push(Work::new(Pages::written(Arc::clone(table), Side::Source), has_rows));
-    }
     let jobs = 0..settings.jobs.max(1);
-    let sessions = jobs.map(|_| [prepared.source.another(), prepared.target.another()]).collect();
+    let sessions = jobs.map(|_| [prepared.source.another(), target.rows()]).collect();
     let sides = [Side::Source, Side::Target];
-    let (sessions, note) = open(sessions, sides, settings).await?;
+    let (mut sessions, note) = open(sessions, sides, settings).await?;
     if let Some(note) = note {
         settings.observer.on(Progress::Noted { note: &note });
         prepared.plan.notes.push(note);
+    }
+    let mut works = Vec::new();
+    let [_, target] = &mut sessions[0];
+    for table in &prepared.tables {
+        let has_rows = target::has_rows(target, &table.name, settings).await?;
+        works.push(Work::new(Pages::written(Arc::clone(table), Side::Source), has_rows));
     }
     let queue = Arc::new(Queue { works, settings: settings.clone() });
     let mut jobs = JoinSet::new();

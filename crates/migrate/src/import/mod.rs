@@ -111,7 +111,7 @@ impl<'a> Importer<'a> {
         for note in &prepared.plan.notes {
             self.settings.observer.on(Progress::Noted { note });
         }
-        let copied = copy::copy(&mut prepared, &self.settings).await?;
+        let copied = copy::copy(&mut prepared, self.target, &self.settings).await?;
         self.prove(prepared, Some(copied)).await
     }
 

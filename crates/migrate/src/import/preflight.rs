@@ -33,8 +33,6 @@ pub(super) struct Prepared {
     pub(super) tables: Vec<Arc<TableMapping>>,
     /// The session that holds the snapshot.
     pub(super) source: RowSession,
-    /// The session for what is not left to jobs.
-    pub(super) target: RowSession,
     /// The servers that the source has recorded. A server with another heartbeat has run meanwhile.
     /// `None` if the source has no table of servers.
     pub(super) servers: Option<Vec<ServerRow>>,
@@ -42,8 +40,8 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// What is left if the tables cannot be read.
-    const fn without_tables(plan: ImportPlan, source: RowSession, target: RowSession) -> Self {
-        Self { plan, tables: Vec::new(), source, target, servers: None }
+    const fn without_tables(plan: ImportPlan, source: RowSession) -> Self {
+        Self { plan, tables: Vec::new(), source, servers: None }
     }
 
     /// # Errors
@@ -76,7 +74,7 @@ impl Importer<'_> {
             notes: Vec::new(),
             problems: Vec::new(),
         };
-        let (mut session, mut target) = (self.source.rows(), self.target.rows());
+        let mut session = self.source.rows();
         let (schema, name) = (self.schema, &self.logical_name);
         target::check_schema(self.target, schema, &mut objects, name, &settings, &mut plan).await?;
         let has_target = plan.problems.is_empty();
@@ -84,7 +82,7 @@ impl Importer<'_> {
             Ok(version) => version,
             Err(ImportError::Refused(problems)) => {
                 plan.problems.extend(problems);
-                return Ok(Prepared::without_tables(plan, session, target));
+                return Ok(Prepared::without_tables(plan, session));
             }
             Err(error) => return Err(error),
         };
@@ -108,7 +106,7 @@ impl Importer<'_> {
                 .extend(privileges::of_target(self.target, &tables, writes, &settings).await?);
         }
         if !can_read {
-            return Ok(Prepared::without_tables(plan, session, target));
+            return Ok(Prepared::without_tables(plan, session));
         }
         let retry = settings.retry();
         retried!(retry, "opening a snapshot of the source", session.export_snapshot())?;
@@ -125,6 +123,7 @@ impl Importer<'_> {
             servers = Some(found);
         }
         if has_target && writes {
+            let mut target = self.target.rows();
             match target::used_problem(&mut target, &settings).await? {
                 // Its rows are those of servers, and are not to be emptied.
                 Some(used) => plan.problems.push(used),
@@ -149,7 +148,7 @@ impl Importer<'_> {
         });
         let (planned, tables) = measured.into_iter().unzip();
         plan.tables = planned;
-        Ok(Prepared { plan, tables, source: session, target, servers })
+        Ok(Prepared { plan, tables, source: session, servers })
     }
 
     /// Servers of the source stop an import, unless it is a rehearsal; a source without a fence is

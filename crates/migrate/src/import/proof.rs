@@ -20,7 +20,8 @@ use crate::{Digest, error::counted, postgres::RowSession};
 
 impl Importer<'_> {
     /// Reads the target, and the source unless its rows were read while they were `copied`, and
-    /// compares them. The sessions that have copied read the target.
+    /// compares them. The sessions that have copied read the target, and the last of them does the rest
+    /// there: a firewall may have dropped a session that was idle meanwhile.
     pub(super) async fn prove(
         &mut self,
         mut prepared: Prepared,
@@ -37,11 +38,12 @@ impl Importer<'_> {
             Some(copied) => copied,
             None => {
                 let sessions = jobs.clone().map(|_| prepared.source.another()).collect();
-                let read = self.read_all(Side::Source, sessions, &mut prepared).await?;
-                (read, jobs.map(|_| prepared.target.another()).collect())
+                let (read, _) = self.read_all(Side::Source, sessions, &mut prepared).await?;
+                (read, jobs.map(|_| self.target.rows()).collect())
             }
         };
-        let at_target = self.read_all(Side::Target, sessions, &mut prepared).await?;
+        let (at_target, sessions) = self.read_all(Side::Target, sessions, &mut prepared).await?;
+        let mut session = sessions.into_iter().next_back().unwrap_or_else(|| self.target.rows());
         let mut report = ImportReport {
             source_version: prepared.plan.source_version.clone(),
             shards: prepared.plan.shards,
@@ -70,8 +72,8 @@ impl Importer<'_> {
             report.differing_rows += source.differing_rows;
             report.differences.extend(source.differences);
             if !reported.is_exact() {
-                let (source, target) = (&mut prepared.source, &mut prepared.target);
-                let found = differences::first(source, target, table, &self.settings).await?;
+                let (settings, source) = (&self.settings, &mut prepared.source);
+                let found = differences::first(source, &mut session, table, settings).await?;
                 if !found.is_complete {
                     report.notes.push(format!(
                         "the search for rows of {} that differ was ended early",
@@ -88,7 +90,7 @@ impl Importer<'_> {
         }
         report.tables = by_name.into_values().collect();
         report.differences.truncate(100);
-        let used = target::used_problem(&mut prepared.target, &self.settings).await?;
+        let used = target::used_problem(&mut session, &self.settings).await?;
         report.is_target_used = used.is_some();
         let used = used.map(|problem| problem.message);
         if was_copied {
@@ -150,13 +152,13 @@ impl Importer<'_> {
         Ok(sum)
     }
 
-    /// The totals of each table of one side, which jobs read with these sessions.
+    /// The totals of each table of one side, which jobs read with these sessions, and the sessions.
     async fn read_all(
         &self,
         side: Side,
         sessions: Vec<RowSession>,
         prepared: &mut Prepared,
-    ) -> Result<Vec<Totals>, ImportError> {
+    ) -> Result<(Vec<Totals>, Vec<RowSession>), ImportError> {
         let work =
             |table: &Arc<TableMapping>| Work::new(Pages::compared(Arc::clone(table), side), false);
         let works = prepared.tables.iter().map(work).collect();
@@ -168,7 +170,7 @@ impl Importer<'_> {
             let queue = Arc::clone(&queue);
             jobs.spawn(async move { sum(&queue, session).await });
         }
-        Ok(queue.run(jobs, &mut prepared.source).await?.0)
+        queue.run(jobs, &mut prepared.source).await
     }
 }
 

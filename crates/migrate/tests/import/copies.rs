@@ -55,7 +55,7 @@ async fn each_job_opens_one_connection_to_each_side() {
     for proxy in &proxies {
         let statements = proxy.statements();
         let opened = statements.iter().filter(|text| text.starts_with("SET search_path")).count();
-        // One reads the catalog, and one what is not left to jobs.
+        // One reads the catalog, and one is the snapshot or checks the rows of the target.
         assert_eq!(opened, 2 + jobs);
     }
 }
