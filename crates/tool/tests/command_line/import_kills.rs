@@ -57,9 +57,7 @@ struct Counts {
 }
 
 /// A target, and the processes that import into it.
-struct Worker<'k> {
-    /// The processes that all workers have killed.
-    killed: &'k AtomicUsize,
+struct Worker {
     random: Rng,
     cluster: ScratchCluster,
     proxy: FaultProxy,
@@ -72,8 +70,8 @@ struct Worker<'k> {
     counts: Counts,
 }
 
-impl<'k> Worker<'k> {
-    fn new(source: &ScratchDatabase, killed: &'k AtomicUsize, seed: u64) -> Self {
+impl Worker {
+    fn new(source: &ScratchDatabase, seed: u64) -> Self {
         let cluster = blocking(ScratchCluster::create(|builder| builder)).unwrap();
         let proxy = FaultProxy::start(source.addr().unwrap()).unwrap();
         let tool = Tool::on(&cluster);
@@ -83,7 +81,6 @@ impl<'k> Worker<'k> {
         let is_version = |table: &&str| table.starts_with("schema_");
         let tables = recorded.tables().filter(has_rows).filter(|table| !is_version(table));
         let mut worker = Self {
-            killed,
             random: Rng::with_seed(seed),
             from: source.url_via(proxy.addr()),
             tables: tables.map(str::to_owned).collect(),
@@ -121,14 +118,19 @@ impl<'k> Worker<'k> {
         }
     }
 
-    /// Kills processes until all workers have killed enough; the one that completes an import is exact,
+    /// Kills processes until no kill is left to any worker; the one that completes an import is exact,
     /// and the next begins with an empty target.
-    fn kill(mut self) -> Counts {
+    fn kill(mut self, left: &AtomicUsize) -> Counts {
         let mut processes = 0;
-        while self.killed.load(Relaxed) < KILLS {
+        while left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
             processes += 1;
-            assert!(processes < 4 * KILLS, "few of {processes} are killed: {:?}", self.counts);
+            let most = 20 * KILLS / WORKERS;
+            assert!(processes < most, "few of {processes} are killed: {:?}", self.counts);
+            let before = self.counts.killed;
             self.process(true);
+            if self.counts.killed == before {
+                left.fetch_add(1, Relaxed);
+            }
         }
         // The last one that was killed is followed by one that is not.
         assert!(self.process(false), "an import that nobody stopped is not complete");
@@ -156,7 +158,6 @@ impl<'k> Worker<'k> {
         let output = child.wait_with_output().unwrap();
         if output.status.signal() == Some(9) {
             self.counts.killed += 1;
-            self.killed.fetch_add(1, Relaxed);
             return false;
         }
         let run = Run::from(output);
@@ -200,17 +201,17 @@ impl<'k> Worker<'k> {
 fn an_import_that_is_killed_50_times_under_faults_is_exact_after_the_next_run() {
     let seed = seed();
     let Some(source) = blocking(RecordedDeployment::new().create()) else { return };
-    let killed = AtomicUsize::new(0);
+    let left = AtomicUsize::new(KILLS);
     let workers = thread::scope(|scope| {
         let start = |number: usize| {
-            let (source, killed, seed) = (&source, &killed, seed.wrapping_add(number as u64));
-            scope.spawn(move || Worker::new(source, killed, seed).kill())
+            let (source, left, seed) = (&source, &left, seed.wrapping_add(number as u64));
+            scope.spawn(move || Worker::new(source, seed).kill(left))
         };
         let workers: Vec<_> = (0..WORKERS).map(start).collect();
         workers.into_iter().map(|worker| worker.join().unwrap()).collect::<Vec<_>>()
     });
     let sum = |of: fn(&Counts) -> usize| workers.iter().map(of).sum::<usize>();
-    assert!(sum(|counts| counts.killed) >= KILLS, "{workers:?}");
+    assert_eq!(sum(|counts| counts.killed), KILLS, "{workers:?}");
     assert!(sum(|counts| counts.completed) > 0, "{workers:?}");
     assert!(
         sum(|counts| counts.continued) > 0,
