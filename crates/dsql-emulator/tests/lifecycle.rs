@@ -182,6 +182,12 @@ fn the_program_plays_the_probes_on_an_emulator_and_writes_its_answers() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("answers.json"));
 }
 
+/// The number of databases of emulators.
+async fn databases(admin: &mut PgConnection) -> i64 {
+    let sql = "SELECT count(*) FROM pg_database WHERE datname LIKE 'dsql\\_emulator\\_%'";
+    sqlx::query_scalar(sql).fetch_one(admin).await.unwrap()
+}
+
 #[test]
 fn a_database_on_a_server_given_by_url_is_dropped_and_a_wrong_url_is_an_error() {
     let Some(_guard) = serial() else { return };
@@ -192,12 +198,9 @@ fn a_database_on_a_server_given_by_url_is_dropped_and_a_wrong_url_is_an_error() 
         let folder = folder(emulator.ca_file());
         answers(&emulator.url()).await;
         let mut admin = PgConnection::connect(&server.url()).await.unwrap();
-        let databases = "SELECT count(*) FROM pg_database WHERE datname LIKE 'dsql\\_emulator\\_%'";
-        let count: i64 = sqlx::query_scalar(databases).fetch_one(&mut admin).await.unwrap();
-        assert_eq!(count, 1);
+        assert_eq!(databases(&mut admin).await, 1);
         drop(emulator);
-        let count: i64 = sqlx::query_scalar(databases).fetch_one(&mut admin).await.unwrap();
-        assert_eq!(count, 0);
+        assert_eq!(databases(&mut admin).await, 0);
         nothing_is_left(&folder);
 
         sqlx::raw_sql("CREATE ROLE small LOGIN PASSWORD 'secret-of-small'")
@@ -226,15 +229,11 @@ fn emulators_on_one_server_have_databases_of_their_own_and_leave_none() {
     let on_server = || DsqlEmulator::builder().postgres_url(server.url()).start();
     block_on(async {
         let mut admin = PgConnection::connect(&server.url()).await.unwrap();
-        let mut databases = async || {
-            let sql = "SELECT count(*) FROM pg_database WHERE datname LIKE 'dsql\\_emulator\\_%'";
-            sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut admin).await.unwrap()
-        };
         let first = on_server().await.unwrap();
         let (second, third) = tokio::join!(on_server(), on_server());
         let emulators = [first, second.unwrap(), third.unwrap()];
         // One more is the template of the second and the third.
-        assert_eq!(databases().await, 4);
+        assert_eq!(databases(&mut admin).await, 4);
         for emulator in &emulators {
             let mut client = PgConnection::connect(&emulator.url()).await.unwrap();
             sqlx::raw_sql("CREATE TABLE only_here (id int PRIMARY KEY)")
@@ -246,24 +245,23 @@ fn emulators_on_one_server_have_databases_of_their_own_and_leave_none() {
         drop(first);
         let fourth = on_server().await.unwrap();
         answers(&fourth.url()).await;
-        assert_eq!(databases().await, 4);
+        assert_eq!(databases(&mut admin).await, 4);
 
         // Without the template, the database is created like the first.
         let of_nobody = "SELECT quote_ident(datname) FROM pg_database d \
                          WHERE datname LIKE 'dsql\\_emulator\\_%' AND NOT EXISTS \
                                (SELECT FROM pg_stat_activity a \
                                  WHERE a.datid = d.oid AND a.backend_type = 'client backend')";
-        let mut other = PgConnection::connect(&server.url()).await.unwrap();
-        let template: String = sqlx::query_scalar(of_nobody).fetch_one(&mut other).await.unwrap();
+        let template: String = sqlx::query_scalar(of_nobody).fetch_one(&mut admin).await.unwrap();
         sqlx::query(sqlx::AssertSqlSafe(format!("DROP DATABASE {template} WITH (FORCE)")))
-            .execute(&mut other)
+            .execute(&mut admin)
             .await
             .unwrap();
         let fifth = on_server().await.unwrap();
         answers(&fifth.url()).await;
-        assert_eq!(databases().await, 4);
+        assert_eq!(databases(&mut admin).await, 4);
         drop((second, third, fourth, fifth));
-        assert_eq!(databases().await, 0);
+        assert_eq!(databases(&mut admin).await, 0);
     });
 }
 
