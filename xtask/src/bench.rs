@@ -29,17 +29,20 @@ impl Options {
 
     /// What is built, and what then runs the benchmarks. The release builds are separate: one build
     /// of both would compile the tool with features that only the benchmarks enable.
-    fn commands(&self) -> Result<(Command, Command)> {
-        if self.smoke {
-            return Ok((
-                process::build_workspace(),
-                process::built_program("temporal-dsql-bench")?,
-            ));
-        }
-        Ok((
-            process::command("cargo build --release --package temporal-dsql-tool"),
-            process::command("cargo run --release --package temporal-dsql-bench --"),
-        ))
+    ///
+    /// # Errors
+    /// The path of this program is unknown.
+    pub fn commands(&self) -> Result<(Command, Command)> {
+        let (build, mut run) = if self.smoke {
+            (process::build_workspace(), process::built_program("temporal-dsql-bench")?)
+        } else {
+            (
+                process::command("cargo build --release --package temporal-dsql-tool"),
+                process::command("cargo run --release --package temporal-dsql-bench --"),
+            )
+        };
+        run.args(self.arguments());
+        Ok((build, run))
     }
 
     fn arguments(&self) -> Vec<&str> {
@@ -56,7 +59,7 @@ impl Options {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let (mut build, mut run) = options.commands()?;
     process::run(&mut build)?;
-    process::run(run.args(options.arguments()))?;
+    process::run(&mut run)?;
     Ok(ExitCode::SUCCESS)
 }
 

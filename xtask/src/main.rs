@@ -11,8 +11,10 @@
 mod bench;
 mod ci;
 mod clients;
+mod concurrent;
 mod demo;
 mod migrate;
+mod packages;
 mod pg;
 mod process;
 mod test;

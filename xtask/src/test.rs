@@ -1,6 +1,7 @@
-//! `cargo xtask test`: runs all tests of the workspace, on a PostgreSQL server started for them.
+//! `cargo xtask test`: runs all tests of the workspace, on PostgreSQL servers started for them.
 
 use std::{
+    collections::BTreeSet,
     env,
     num::NonZero,
     process::{Command, ExitCode},
@@ -9,7 +10,12 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{bench, process};
+use crate::{
+    bench,
+    concurrent::{self, Sequence},
+    packages::Package,
+    process,
+};
 
 /// The URL of the server that tests create databases on.
 const SERVER_URL: &str = "TEST_POSTGRES_URL";
@@ -18,10 +24,9 @@ const OFFLINE: &str = "TEST_OFFLINE";
 /// The number of tests that run at the same time in one program.
 const THREADS: &str = "RUST_TEST_THREADS";
 
-/// Twice as many as processors: tests mostly wait for servers.
-fn threads() -> usize {
-    2 * thread::available_parallelism().map_or(1, NonZero::get)
-}
+const DOC_TESTS: &str = "test --workspace --doc";
+/// The crates whose test programs are one half of the tests.
+const TOOLS: [&str; 2] = ["temporal-dsql-migrate", "temporal-dsql-tool"];
 
 /// The variable that chooses the folder of temporary files.
 const TEMPORARY: &str = "TMPDIR";
@@ -56,30 +61,23 @@ pub struct Options {
     cargo_test: Vec<String>,
 }
 
-/// Runs the tests. Without a server in the environment, starts this command again under
-/// `test-postgres`, which sets `TEST_POSTGRES_URL` and stops the server when the command ends.
+/// Runs the tests.
 ///
 /// # Errors
-/// The first command that fails.
+/// The commands that fail.
 pub fn run(options: &Options) -> Result<ExitCode> {
+    let has_server = env::var_os(SERVER_URL).is_some_and(|url| !url.is_empty());
+    if !options.offline && !has_server {
+        return run_on_own_servers(&options.cargo_test);
+    }
     if options.offline {
         println!("Tests that need a database are skipped.");
-    } else if env::var_os(SERVER_URL).is_some_and(|url| !url.is_empty()) {
-        println!("The tests use the server of {SERVER_URL}.");
     } else {
-        let mut command = with_server(&options.cargo_test)?;
-        if let Some(folder) = folder_in_memory() {
-            println!("Temporary files are in {folder}; {TEMPORARY} chooses another folder.");
-            command.env(TEMPORARY, folder);
-        }
-        return process::forward(&mut command);
+        println!("The tests use the server of {SERVER_URL}.");
     }
     for line in command_lines(&options.cargo_test) {
         let mut command = process::command("cargo");
-        command.args(line);
-        if env::var_os(THREADS).is_none() {
-            command.env(THREADS, threads().to_string());
-        }
+        limit_threads(command.args(line), 1);
         if options.offline {
             command.env(OFFLINE, "1").env_remove(SERVER_URL);
         } else {
@@ -94,28 +92,81 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// This command, run by `test-postgres`, which is built with everything else if all tests run.
-fn with_server(cargo_test: &[String]) -> Result<Command> {
-    if cargo_test.is_empty() {
-        process::run(&mut process::build_workspace())?;
-        let mut command = process::built_program("test-postgres")?;
-        command.args(["run", "cargo", "xtask", "test"]);
-        return Ok(command);
-    }
-    let mut command = process::command(
-        "cargo run --package temporal-dsql-testkit --bin test-postgres -- run cargo xtask test --",
-    );
-    command.args(cargo_test);
-    Ok(command)
-}
-
 /// The arguments of each `cargo` to run.
 fn command_lines(only: &[String]) -> Vec<Vec<String>> {
     if !only.is_empty() {
         return vec![[&["test".to_owned()], only].concat()];
     }
     let words = |line: &str| line.split(' ').map(str::to_owned).collect();
-    vec![words("test --workspace --lib --bins --tests --examples"), words("test --workspace --doc")]
+    vec![words("test --workspace --lib --bins --tests --examples"), words(DOC_TESTS)]
+}
+
+/// Runs the tests under `test-postgres`, which starts a server, sets `TEST_POSTGRES_URL`, and stops
+/// the server when the tests end.
+fn run_on_own_servers(only: &[String]) -> Result<ExitCode> {
+    let folder = folder_in_memory();
+    if let Some(folder) = folder {
+        println!("Temporary files are in {folder}; {TEMPORARY} chooses another folder.");
+    }
+    let set_environment = |command: &mut Command, programs: usize| {
+        limit_threads(command, programs);
+        command.envs(folder.map(|folder| (TEMPORARY, folder))).env_remove(OFFLINE);
+    };
+    if !only.is_empty() {
+        let line =
+            "cargo run --package temporal-dsql-testkit --bin test-postgres -- run cargo test";
+        let mut command = process::command(line);
+        set_environment(command.args(only), 1);
+        return process::forward(&mut command);
+    }
+    process::run(&mut process::build_workspace())?;
+    let mut halves = halves(&Package::all()?)?;
+    for command in halves.iter_mut().flat_map(|half| &mut half.commands) {
+        set_environment(command, 2);
+    }
+    concurrent::run(halves)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All tests, in two sequences that take about the same time. Each has a server of its own. While one
+/// waits, the other uses the processors.
+fn halves(packages: &[Package]) -> Result<[Sequence; 2]> {
+    let (tools, others) = test_programs(packages);
+    let tests = |targets: &[&str], programs: BTreeSet<&str>| -> Result<Command> {
+        let mut command = process::built_program("test-postgres")?;
+        command.args(["run", "cargo", "test", "--workspace"]).args(targets);
+        command.args(programs.iter().flat_map(|name| ["--test", name]));
+        Ok(command)
+    };
+    let doc_tests = process::command(&format!("cargo {DOC_TESTS}"));
+    let (_, benchmarks) = bench::Options::SMOKE.commands()?;
+    Ok([
+        Sequence { name: "tools", commands: vec![tests(&[], tools)?, doc_tests, benchmarks] },
+        Sequence {
+            name: "others",
+            commands: vec![tests(&["--lib", "--bins", "--examples"], others)?],
+        },
+    ])
+}
+
+/// The names of the test programs of the migrations and the tool, and those of all other crates.
+fn test_programs(packages: &[Package]) -> (BTreeSet<&str>, BTreeSet<&str>) {
+    let names = |of_tools: bool| {
+        let chosen = packages.iter().filter(|package| TOOLS.contains(&&*package.name) == of_tools);
+        chosen.flat_map(|package| &package.tests).map(String::as_str).collect()
+    };
+    (names(true), names(false))
+}
+
+/// Sets how many tests run at the same time in one of `programs` programs: in all together, twice as
+/// many as there are processors, because tests mostly wait for servers.
+fn limit_threads(command: &mut Command, programs: usize) {
+    if env::var_os(THREADS).is_none() {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        // One more, because a program has fewer tests at its end.
+        let threads = 2 * processors / programs + usize::from(programs > 1);
+        command.env(THREADS, threads.to_string());
+    }
 }
 
 #[cfg(test)]
@@ -131,11 +182,27 @@ mod tests {
     }
 
     #[test]
+    fn the_halves_have_every_program_once() {
+        let packages = Package::all().unwrap();
+        let all: BTreeSet<&str> =
+            packages.iter().flat_map(|package| &package.tests).map(String::as_str).collect();
+        let (tools, others) = test_programs(&packages);
+        assert!(tools.contains("command_line") && others.contains("behaviour"));
+        assert!(tools.is_disjoint(&others), "a program would run twice: {tools:?}, {others:?}");
+        assert_eq!(&tools | &others, all);
+        let halves = halves(&packages).unwrap();
+        let lines: Vec<String> =
+            halves.iter().flat_map(|half| &half.commands).map(process::line).collect();
+        let options = lines.iter().flat_map(|line| line.split(" --test ").skip(1));
+        assert_eq!(options.collect::<BTreeSet<_>>(), all);
+        for expected in ["--lib --bins --examples", "--doc", "--smoke"] {
+            assert_eq!(lines.iter().filter(|line| line.contains(expected)).count(), 1, "{lines:?}");
+        }
+    }
+
+    #[test]
     fn arguments_replace_everything() {
         let only = ["-p".to_owned(), "xtask".to_owned()];
         assert_eq!(command_lines(&only), [["test", "-p", "xtask"]]);
-        let command = with_server(&only).unwrap();
-        let arguments: Vec<_> = command.get_args().collect();
-        assert!(arguments.ends_with(&["test", "--", "-p", "xtask"].map(AsRef::as_ref)));
     }
 }

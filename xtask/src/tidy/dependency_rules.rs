@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Finding, packages::Package};
+use super::Finding;
+use crate::packages::Package;
 
 /// The crates of the workspace that one crate may depend on.
 struct Rule {
@@ -106,6 +107,7 @@ mod tests {
             manifest: format!("{name}/Cargo.toml"),
             uses: set(uses),
             uses_in_tests: set(uses_in_tests),
+            tests: BTreeSet::new(),
         }
     }
 

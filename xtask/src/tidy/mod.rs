@@ -7,7 +7,6 @@ mod citations;
 mod dependency_bans;
 mod dependency_rules;
 mod manifests;
-mod packages;
 mod packaging;
 mod sources;
 
@@ -15,8 +14,7 @@ use std::{collections::BTreeMap, fmt, fs, process::ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::{process, workspace};
-use packages::Package;
+use crate::{packages::Package, process, workspace};
 
 /// One violation of a lint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,4 @@
-//! The crates of the workspace and their direct dependencies, from `cargo metadata`.
+//! The crates of the workspace with their direct dependencies and test programs, from `cargo metadata`.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +9,16 @@ use crate::process;
 
 /// A crate of the workspace.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Package {
-    pub(super) name: String,
+pub struct Package {
+    pub name: String,
     /// The path of its `Cargo.toml` from the root of the workspace.
-    pub(super) manifest: String,
+    pub manifest: String,
     /// Its dependencies.
-    pub(super) uses: BTreeSet<String>,
+    pub uses: BTreeSet<String>,
     /// The additional dependencies of its tests.
-    pub(super) uses_in_tests: BTreeSet<String>,
+    pub uses_in_tests: BTreeSet<String>,
+    /// The names of its programs in `tests`.
+    pub tests: BTreeSet<String>,
 }
 
 impl Package {
@@ -24,7 +26,7 @@ impl Package {
     ///
     /// # Errors
     /// Cargo rejects a manifest.
-    pub(super) fn all() -> Result<Vec<Self>> {
+    pub fn all() -> Result<Vec<Self>> {
         let command = "cargo metadata --format-version 1 --no-deps";
         let output = process::output(&mut process::command(command))?;
         let metadata: Metadata = serde_json::from_str(&output).context(command)?;
@@ -43,6 +45,13 @@ struct CargoPackage {
     name: String,
     manifest_path: String,
     dependencies: Vec<Dependency>,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +76,12 @@ impl CargoPackage {
             manifest: path.strip_prefix(root).unwrap_or(path).trim_start_matches('/').to_owned(),
             uses: names(false),
             uses_in_tests: names(true),
+            tests: self
+                .targets
+                .iter()
+                .filter(|target| target.kind.contains("test"))
+                .map(|target| target.name.clone())
+                .collect(),
         }
     }
 }
@@ -76,9 +91,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cargo_lists_this_crate_with_its_dependencies_and_those_of_its_tests() {
+    fn cargo_lists_crates_with_their_dependencies_and_tests() {
         let packages = Package::all().unwrap();
-        let xtask = packages.iter().find(|package| package.name == "xtask").unwrap();
+        let named = |name: &str| packages.iter().find(|package| package.name == name).unwrap();
+        assert_eq!(
+            named("dsql-emulator").tests,
+            ["behaviour", "lifecycle"].map(str::to_owned).into()
+        );
+        let xtask = named("xtask");
         assert_eq!(xtask.manifest, "xtask/Cargo.toml");
         assert!(xtask.uses.contains("serde_json"), "{xtask:?}");
         assert!(xtask.uses_in_tests.contains("temporal-dsql-tool"), "{xtask:?}");
