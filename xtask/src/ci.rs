@@ -33,14 +33,11 @@ pub fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the builds of a command fail at a warning of clippy or a broken link in the documentation.
-///
-/// Clippy is the compiler of these builds, as in `cargo clippy`, which would compile all dependencies
-/// once more.
+/// Makes the builds of a command fail at a warning of clippy or a broken link in the documentation, which
+/// the scripts in `.ci` check with the same calls that compile the crates and their examples.
 fn checked<'c>(command: &'c mut Command, documentation: &Path) -> &'c mut Command {
     command
-        .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
-        .env("CLIPPY_ARGS", "-Dwarnings")
+        .env("RUSTC_WORKSPACE_WRAPPER", workspace::root().join(".ci/rustc"))
         .env("RUSTDOC", workspace::root().join(".ci/rustdoc"))
         .env("DOCUMENTATION", documentation)
 }
