@@ -38,6 +38,8 @@ pub fn run() -> Result<ExitCode> {
 fn checked<'c>(command: &'c mut Command, documentation: &Path) -> &'c mut Command {
     command
         .env("RUSTC_WORKSPACE_WRAPPER", workspace::root().join(".ci/rustc"))
+        // Not in the script: cargo compiles again what clippy has compiled with another value.
+        .env("CLIPPY_ARGS", "-Dwarnings")
         .env("RUSTDOC", workspace::root().join(".ci/rustdoc"))
         .env("DOCUMENTATION", documentation)
 }

@@ -1,7 +1,8 @@
 //! Runs several sequences of commands at the same time.
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
+    collections::VecDeque,
+    io::{self, BufRead, BufReader},
     process::Command,
     thread,
 };
@@ -48,6 +49,10 @@ impl Sequence {
     }
 }
 
+/// The lines at the end of its output that the error of a command contains: the names of failed tests are
+/// there, and other commands may print thousands of lines after them.
+const LINES: usize = 50;
+
 /// Runs a command and prints its output and errors in their order.
 fn run_command(name: &str, mut command: Command) -> Result<()> {
     let (reader, writer) = io::pipe()?;
@@ -55,17 +60,20 @@ fn run_command(name: &str, mut command: Command) -> Result<()> {
     // The output ends when nobody can write to it.
     drop(command);
     let mut reader = BufReader::new(reader);
+    let mut end = VecDeque::new();
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
-        let mut stdout = io::stdout().lock();
-        write!(stdout, "{name}: ")?;
-        stdout.write_all(line.strip_suffix(b"\n").unwrap_or(&line))?;
-        writeln!(stdout)?;
+        let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
+        println!("{name}: {text}");
+        if end.len() == LINES {
+            end.pop_front();
+        }
+        end.push_back(text.into_owned());
         line.clear();
     }
     let status = child.wait()?;
     if !status.success() {
-        bail!("{status}");
+        bail!("{status}; its last lines are\n{}", end.make_contiguous().join("\n"));
     }
     Ok(())
 }
@@ -102,12 +110,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let error = run([
-            sequence("one", &["exit 3", &format!("touch {}", at("one"))]),
+            sequence("one", &["seq 60; exit 3", &format!("touch {}", at("one"))]),
             sequence("two", &["true", &format!("touch {}", at("two"))]),
             sequence("three", &["kill -9 $$"]),
         ]);
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("one: `sh -c exit 3` failed: exit status: 3"), "{error}");
+        assert!(error.contains("one: `sh -c seq 60; exit 3` failed: exit status: 3"), "{error}");
+        assert!(error.contains("\n11\n") && error.contains("\n60\n"), "{error}");
+        assert!(!error.contains("\n10\n"), "{error}");
         assert!(error.contains("three: `sh -c kill -9 $$` failed: signal: 9"), "{error}");
         let files: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();

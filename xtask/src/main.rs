@@ -35,7 +35,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run all tests, on a PostgreSQL server started for them
+    /// Run all tests, on PostgreSQL servers started for them
     Test(test::Options),
     /// Measure this workspace and its peers, and write the results to docs/performance.md
     Bench(bench::Options),

@@ -101,8 +101,8 @@ fn command_lines(only: &[String]) -> Vec<Vec<String>> {
     vec![words("test --workspace --lib --bins --tests --examples"), words(DOC_TESTS)]
 }
 
-/// Runs the tests under `test-postgres`, which starts a server, sets `TEST_POSTGRES_URL`, and stops
-/// the server when the tests end.
+/// Runs the tests. `test-postgres` starts a server for programs, sets `TEST_POSTGRES_URL`, and stops the
+/// server when they end.
 fn run_on_own_servers(only: &[String]) -> Result<ExitCode> {
     let folder = folder_in_memory();
     if let Some(folder) = folder {
@@ -128,8 +128,8 @@ fn run_on_own_servers(only: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All tests, in two sequences that take about the same time. Each has a server of its own. While one
-/// waits, the other uses the processors.
+/// All tests, in two sequences that take about the same time. While one waits, the other uses the
+/// processors. The programs of each have a server of their own; doc tests and benchmarks need none.
 fn halves(packages: &[Package]) -> Result<[Sequence; 2]> {
     let (tools, others) = test_programs(packages);
     let tests = |targets: &[&str], programs: BTreeSet<&str>| -> Result<Command> {
@@ -158,8 +158,8 @@ fn test_programs(packages: &[Package]) -> (BTreeSet<&str>, BTreeSet<&str>) {
     (names(true), names(false))
 }
 
-/// Sets how many tests run at the same time in one of `programs` programs: in all together, twice as
-/// many as there are processors, because tests mostly wait for servers.
+/// Sets how many tests run at the same time in one of `programs` programs: together about twice as many as
+/// there are processors, because tests mostly wait for servers.
 fn limit_threads(command: &mut Command, programs: usize) {
     if env::var_os(THREADS).is_none() {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);

@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     env,
     ffi::OsString,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -48,6 +48,12 @@ impl System {
             && self.is_root
             && let Some(apt_get) = self.on_path("apt-get")
         {
+            // A second `apt-get` at the same time would fail.
+            let program = File::open(&apt_get).map_err(ServerError::io("opening apt-get"))?;
+            program.lock().map_err(ServerError::io("waiting for another installation"))?;
+            if let Some(folder) = self.installed() {
+                return Ok(folder);
+            }
             run(&apt_get, &["update"])?;
             run(&apt_get, &["install", "-y", "postgresql"])?;
         }
@@ -166,9 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_postgresql_is_installed_without_prompts() {
-        let (root, system) = system(INSTALLS);
-        assert_eq!(system.folder(true).unwrap(), root.path().join("versions/15/bin"));
+    fn a_missing_postgresql_is_installed_once_without_prompts() {
+        let (root, system) = system(&format!("{INSTALLS}\nsleep 0.1"));
+        std::thread::scope(|scope| {
+            for caller in [(); 3].map(|()| scope.spawn(|| system.folder(true))) {
+                let folder = caller.join().unwrap();
+                assert_eq!(folder.unwrap(), root.path().join("versions/15/bin"));
+            }
+        });
         assert_eq!(
             fs::read_to_string(root.path().join("log")).unwrap(),
             "noninteractive: update\nnoninteractive: install -y postgresql\n"

@@ -22,9 +22,7 @@ pub fn run(harness: impl Harness) -> ExitCode {
 /// Runs the scenarios for which `is_wanted` is true, like [`run`].
 pub fn run_filtered(harness: impl Harness, is_wanted: impl Fn(&Scenario) -> bool) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Trials mostly wait: for servers, locks and time.
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = *arguments.test_threads.get_or_insert(2 * processors);
+    let threads = *arguments.test_threads.get_or_insert_with(threads);
     // One for all trials, so that a fixture can keep connections for the next trial.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2 * threads)
@@ -48,6 +46,15 @@ pub fn run_filtered(harness: impl Harness, is_wanted: impl Fn(&Scenario) -> bool
     // A task that blocks may never end.
     runtime.shutdown_background();
     code
+}
+
+/// `RUST_TEST_THREADS`, as for other tests. The default is twice the number of processors, because trials
+/// mostly wait: for servers, locks and time.
+fn threads() -> usize {
+    match std::env::var("RUST_TEST_THREADS") {
+        Ok(text) => text.parse::<NonZero<usize>>().expect("RUST_TEST_THREADS is a number").get(),
+        Err(_) => 2 * std::thread::available_parallelism().map_or(1, NonZero::get),
+    }
 }
 
 fn trials(
