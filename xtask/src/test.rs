@@ -113,10 +113,8 @@ fn run_on_own_servers(only: &[String]) -> Result<ExitCode> {
         command.envs(folder.map(|folder| (TEMPORARY, folder))).env_remove(OFFLINE);
     };
     if !only.is_empty() {
-        let line =
-            "cargo run --package temporal-dsql-testkit --bin test-postgres -- run cargo test";
-        let mut command = process::command(line);
-        set_environment(command.args(only), 1);
+        let mut command = with_server(only);
+        set_environment(&mut command, 1);
         return process::forward(&mut command);
     }
     process::run(&mut process::build_workspace())?;
@@ -126,6 +124,15 @@ fn run_on_own_servers(only: &[String]) -> Result<ExitCode> {
     }
     concurrent::run(halves)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo test` with these arguments, run by `test-postgres`.
+fn with_server(cargo_test: &[String]) -> Command {
+    let mut command = process::command(
+        "cargo run --package temporal-dsql-testkit --bin test-postgres -- run cargo test",
+    );
+    command.args(cargo_test);
+    command
 }
 
 /// All tests, in two sequences that take about the same time. While one waits, the other uses the
@@ -204,5 +211,9 @@ mod tests {
     fn arguments_replace_everything() {
         let only = ["-p".to_owned(), "xtask".to_owned()];
         assert_eq!(command_lines(&only), [["test", "-p", "xtask"]]);
+        let command = with_server(&only);
+        let arguments: Vec<_> = command.get_args().collect();
+        let end = ["--", "run", "cargo", "test", "-p", "xtask"].map(AsRef::as_ref);
+        assert!(arguments.ends_with(&end), "{arguments:?}");
     }
 }
