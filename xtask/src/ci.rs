@@ -70,13 +70,13 @@ mod tests {
 
     #[test]
     fn a_type_of_the_driver_in_the_documentation_of_the_facade_is_found() {
-        let folder = env::temp_dir().join(format!("facade-{}", std::process::id()));
-        fs::create_dir_all(folder.join("dsql")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::create_dir(folder.join("dsql")).unwrap();
         fs::write(folder.join("dsql/struct.Config.html"), "pub struct Config").unwrap();
-        assert!(check_facade(&folder).is_ok());
+        assert!(check_facade(folder).is_ok());
         fs::write(folder.join("dsql/fn.open.html"), "-> sqlx::PgConnection").unwrap();
-        let error = check_facade(&folder).unwrap_err().to_string();
-        fs::remove_dir_all(&folder).unwrap();
+        let error = check_facade(folder).unwrap_err().to_string();
         assert!(error.contains("fn.open.html: the facade exports"), "{error}");
     }
 
